@@ -20,7 +20,6 @@ export function calibrationSection({ deciles, split, calibration }: EvaluationEv
     marginLeft: 52,
     marginRight: 16,
     marginBottom: 40,
-    style: { background: "none", fontSize: "12px" },
     height: narrow ? 260 : 300,
     x: { ...scale, label: "predicted →", labelOffset: 34 },
     y: { ...scale, label: "↑ observed", grid: true },

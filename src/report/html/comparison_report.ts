@@ -7,9 +7,9 @@ import { count } from "../../format.ts";
 import { readRunLog, type RunLog } from "../../run/run_log.ts";
 import type { RunSummary } from "../../run/run_list.ts";
 import { comparisonNotes, metricRows, optionRows } from "../run_tables.ts";
-import { drawChart } from "./draw.ts";
+import { drawChart, drawSteps, FRAME } from "./draw.ts";
 import { escape, htmlTable, type Section, writePage } from "./page.ts";
-import { FRAME, thinned } from "./run_report.ts";
+import { thinned } from "./run_report.ts";
 
 /** Colours of lines, by run; after the last one they repeat with dashes. */
 const COLOURS = ["hot", "cold", "third", "ink", "muted"];
@@ -70,27 +70,16 @@ function legendOf(names: readonly string[]): string {
 }
 
 function curves(title: string, text: string, names: readonly string[], points: readonly Point[]): Section {
-  const chart = drawChart(`${title} over steps`, (_, narrow) => ({
-    ...FRAME,
-    height: narrow ? 220 : 260,
-    marginBottom: 40,
-    x: {
-      domain: [0, Math.max(1, ...points.map(({ step }) => step))],
-      label: "steps →",
-      labelOffset: 34,
-      ticks: narrow ? 4 : 8,
-      tickFormat: count,
-    },
-    y: { label: null, grid: true, ticks: 5, zero: false, nice: true },
-    marks: names.flatMap((_, run) => {
+  const last = Math.max(1, ...points.map(({ step }) => step));
+  const marks = names.flatMap((_, run) => {
       const own = points.filter((point) => point.run === run);
       const dash = run < COLOURS.length ? {} : { strokeDasharray: "5 3" };
       return [
         Plot.line(own, { x: "step", y: "value", stroke: colour({ run }), strokeWidth: 2, ...dash }),
         ...(own.length <= 20 ? [Plot.dot(own, { x: "step", y: "value", fill: colour({ run }), r: 3 })] : []),
       ];
-    }),
-  }));
+    });
+  const chart = drawSteps(`${title} over steps`, last, { ticks: 5, zero: false, nice: true }, marks);
   return { title, text, body: `${legendOf(names)}${chart}` };
 }
 
@@ -105,7 +94,6 @@ function speedSections(names: readonly string[], logs: readonly RunLog[]): Secti
   const chart = drawChart("Speed by rows in memory", (_, narrow) => ({
     ...FRAME,
     height: narrow ? 220 : 260,
-    marginBottom: 40,
     x: {
       ...{ type: "log", domain: [Math.min(...rows) / 1.3, Math.max(...rows) * 1.3], ticks: [...new Set(rows)] },
       ...{ tickFormat: count, label: "rows in memory →", labelOffset: 34 },

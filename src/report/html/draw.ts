@@ -4,6 +4,7 @@
  */
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
+import { count } from "../../format.ts";
 
 /** Chart widths in CSS pixels, for desktops and phones. The page shows the one that fits. */
 const WIDTHS = { wide: 720, narrow: 360 } as const;
@@ -13,7 +14,7 @@ const { document } = parseHTML("<!doctype html><html><body></body></html>") as u
 
 /** One chart as SVG text. `label` describes it for screen readers. */
 export function drawSvg(label: string, options: Plot.PlotOptions): string {
-  const drawn = Plot.plot({ document, ariaLabel: label, style: { background: "none" }, ...options });
+  const drawn = Plot.plot({ document, ariaLabel: label, style: { background: "none", fontSize: "12px" }, ...options });
   const svg = (drawn as unknown as { outerHTML: string }).outerHTML;
   // Numbers inside tags are coordinates, for which a hundredth of a pixel is enough.
   return svg.replace(/(\.\d\d)\d+(?=[^<>]*>)/g, "$1").replace("<svg ", '<svg role="img" ');
@@ -25,4 +26,24 @@ export function drawChart(label: string, options: (width: number, narrow: boolea
     const svg = drawSvg(label, { width, ...options(width, name === "narrow") });
     return `<div class="${name}">${svg}</div>`;
   }).join("\n");
+}
+
+/** Margins of a chart with axes on the left and below. */
+export const FRAME = { marginTop: 16, marginLeft: 48, marginRight: 16, marginBottom: 40 } as const;
+
+/** Draws a chart over the steps of a run, from 0 to `last`; the default height is that of curves. */
+export function drawSteps(
+  label: string,
+  last: number,
+  y: Plot.ScaleOptions,
+  marks: Plot.Markish[],
+  height?: number,
+): string {
+  return drawChart(label, (_, narrow) => ({
+    ...FRAME,
+    height: height ?? (narrow ? 220 : 260),
+    x: { domain: [0, last], label: "steps →", labelOffset: 34, ticks: narrow ? 4 : 8, tickFormat: count },
+    y: { label: null, grid: true, ...y },
+    marks,
+  }));
 }

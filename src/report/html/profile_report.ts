@@ -82,7 +82,6 @@ function coverageSection(body: ProfileBody): Section {
       marginRight: 24,
       marginLeft: 48,
       marginBottom: 44,
-      style: { background: "none", fontSize: "12px" },
       x: {
         type: "log",
         base: 2,
@@ -202,7 +201,6 @@ function tablesChart(tables: readonly ProfileTable[]): string {
     marginRight: 24,
     marginTop: 24,
     marginBottom: 10,
-    style: { background: "none", fontSize: "12px" },
     x: { domain: [0, 1], axis: "top", tickFormat: wholePercent, ticks: 5, label: null, grid: true },
     y: {
       domain: tables.map(({ name }) => name),

@@ -9,11 +9,10 @@ import { readRun } from "../../run/run_record.ts";
 import { ensureProfile } from "../../run/stages.ts";
 import type { Dataset } from "../../dataset/dataset.ts";
 import { growthOf } from "../../dataset/growth.ts";
-import { WEIGHTS_EXPLAINED } from "../tables.ts";
 import { bytes, count, localTime, percent, seconds } from "../../format.ts";
-import { metricCells, metricNames } from "../tables.ts";
+import { metricCells, metricNames, WEIGHTS_EXPLAINED } from "../tables.ts";
 import { calibrationSection } from "./calibration.ts";
-import { drawChart } from "./draw.ts";
+import { drawChart, drawSteps } from "./draw.ts";
 import { details, escape, htmlTable, legend, type Page, type Section, writePage } from "./page.ts";
 import { profileSections, wholePercent } from "./profile_report.ts";
 
@@ -126,75 +125,42 @@ function movedTiles({ rows, fetched, read, written, bytesRead, bytesWritten, wai
   ];
 }
 
-/** Options of every chart over steps. */
-export const FRAME = {
-  marginTop: 16,
-  marginLeft: 48,
-  marginRight: 16,
-  style: { background: "none", fontSize: "12px" },
-} as const;
-
 function learningSections(log: RunLog, bestAuc: Readonly<Record<string, number>> | undefined): Section[] {
   const { progress, evaluations } = log;
   const points = thinned(progress);
-  const steps = [0, Math.max(1, progress.at(-1)?.step ?? 0, evaluations.at(-1)?.step ?? 0)];
-  const x = (narrow: boolean) => ({
-    domain: steps,
-    label: "steps →",
-    labelOffset: 34,
-    ticks: narrow ? 4 : 8,
-    tickFormat: count,
-  });
-  const losses = drawChart("Loss over steps", (_, narrow) => ({
-    ...FRAME,
-    height: narrow ? 220 : 260,
-    marginBottom: 40,
-    x: x(narrow),
-    y: { label: null, grid: true, ticks: 5, zero: false },
-    marks: [
-      Plot.line(points, { x: "step", y: "loss", stroke: "var(--muted)", strokeWidth: 2 }),
-      ...evaluationMarks(evaluations, "logloss"),
-    ],
-  }));
+  const last = Math.max(1, progress.at(-1)?.step ?? 0, evaluations.at(-1)?.step ?? 0);
+  const losses = drawSteps("Loss over steps", last, { ticks: 5, zero: false }, [
+    Plot.line(points, { x: "step", y: "loss", stroke: "var(--muted)", strokeWidth: 2 }),
+    ...evaluationMarks(evaluations, "logloss"),
+  ]);
   const sections: Section[] = [{
     title: "Loss",
     text: "Training loss (mean since the previous point) and logloss of each evaluation." +
       (evaluations.some(({ weighted }) => weighted) ? ` ${WEIGHTS_EXPLAINED}` : ""),
     body: legend({ muted: "training", ...splitColours(evaluations) }) + losses,
   }];
-  if (evaluations.length > 0) sections.push(aucSection(evaluations, bestAuc, x));
+  if (evaluations.length > 0) sections.push(aucSection(evaluations, bestAuc, last));
   const alternates = log.layout !== undefined && log.layout.hotBatches > 0 && log.layout.coldBatches > 0;
   const learningRates = new Set(progress.map(({ learningRate }) => learningRate));
   if (alternates) {
+    const y = { domain: [0, 100], ticks: 4, tickFormat: (rate: number) => `${rate} %` };
     sections.push({
       title: "The scheduler's rate",
       text:
         "The share of an epoch's batches of one kind that runs before the switch to the other kind. It halves when " +
         "the held-out loss rises, and doubles when the loss fell four times in a row.",
-      body: drawChart("The scheduler's rate over steps", (_, narrow) => ({
-        ...FRAME,
-        height: 170,
-        marginBottom: 40,
-        x: x(narrow),
-        y: { domain: [0, 100], label: null, grid: true, ticks: 4, tickFormat: (rate: number) => `${rate} %` },
-        marks: [
-          Plot.line(points, { x: "step", y: "rate", stroke: "var(--third)", strokeWidth: 2.5, curve: "step-before" }),
-        ],
-      })),
+      body: drawSteps("The scheduler's rate over steps", last, y, [
+        Plot.line(points, { x: "step", y: "rate", stroke: "var(--third)", strokeWidth: 2.5, curve: "step-before" }),
+      ], 170),
     });
   }
   if (learningRates.size > 1) {
     sections.push({
       title: "Learning rate",
       text: "It rises over the warm-up steps and falls over the decay steps.",
-      body: drawChart("Learning rate over steps", (_, narrow) => ({
-        ...FRAME,
-        height: 150,
-        marginBottom: 40,
-        x: x(narrow),
-        y: { label: null, grid: true, ticks: 4, zero: true },
-        marks: [Plot.line(points, { x: "step", y: "learningRate", stroke: "var(--third)", strokeWidth: 2.5 })],
-      })),
+      body: drawSteps("Learning rate over steps", last, { ticks: 4, zero: true }, [
+        Plot.line(points, { x: "step", y: "learningRate", stroke: "var(--third)", strokeWidth: 2.5 }),
+      ], 150),
     });
   }
   return sections;
@@ -203,20 +169,13 @@ function learningSections(log: RunLog, bestAuc: Readonly<Record<string, number>>
 function aucSection(
   evaluations: readonly EvaluationEvent[],
   bestAuc: Readonly<Record<string, number>> | undefined,
-  x: (narrow: boolean) => Plot.ScaleOptions,
+  last: number,
 ): Section {
   const best = bestAuc?.[evaluations.at(-1)!.split];
-  const chart = drawChart("AUC over steps", (_, narrow) => ({
-    ...FRAME,
-    height: narrow ? 220 : 260,
-    marginBottom: 40,
-    x: x(narrow),
-    y: { label: null, grid: true, ticks: 5, zero: false, nice: true },
-    marks: [
-      Plot.ruleY(best === undefined ? [] : [best], { stroke: "var(--ink)", strokeDasharray: "4 3" }),
-      ...evaluationMarks(evaluations, "auc"),
-    ],
-  }));
+  const chart = drawSteps("AUC over steps", last, { ticks: 5, zero: false, nice: true }, [
+    Plot.ruleY(best === undefined ? [] : [best], { stroke: "var(--ink)", strokeDasharray: "4 3" }),
+    ...evaluationMarks(evaluations, "auc"),
+  ]);
   return {
     title: "AUC",
     text: "Area under the ROC curve of each evaluated split." +
@@ -268,20 +227,10 @@ export function thinned(progress: readonly ProgressEvent[]): ProgressEvent[] {
   }));
 }
 
-/** Options of a chart of shares, 0 to 1, over the steps of a run. */
-function sharesOverSteps(progress: readonly ProgressEvent[], narrow: boolean) {
-  return {
-    ...FRAME,
-    marginBottom: 40,
-    x: {
-      domain: [0, progress.at(-1)?.step ?? 1],
-      label: "steps →",
-      labelOffset: 34,
-      ticks: narrow ? 4 : 8,
-      tickFormat: count,
-    },
-    y: { domain: [0, 1], label: null, grid: true, ticks: 4, tickFormat: wholePercent },
-  };
+/** Draws shares, 0 to 1, over the steps of a run. */
+function drawShares(label: string, progress: readonly ProgressEvent[], marks: Plot.Markish[], height: number): string {
+  const y = { domain: [0, 1], ticks: 4, tickFormat: wholePercent };
+  return drawSteps(label, progress.at(-1)?.step ?? 1, y, marks, height);
 }
 
 function batchesSection(layout: LayoutEvent, progress: readonly ProgressEvent[]): Section {
@@ -292,7 +241,6 @@ function batchesSection(layout: LayoutEvent, progress: readonly ProgressEvent[])
     height: 64,
     marginLeft: 4,
     marginRight: 4,
-    style: { background: "none", fontSize: "12px" },
     x: { domain: [0, hotBatches + coldBatches], label: null, ticks: 5, tickFormat: count },
     marks: [
       Plot.barX(kinds, {
@@ -304,10 +252,7 @@ function batchesSection(layout: LayoutEvent, progress: readonly ProgressEvent[])
     ],
   }));
   const alternates = hotBatches > 0 && coldBatches > 0;
-  const over = !alternates ? "" : drawChart("Share of hot samples over steps", (_, narrow) => ({
-    ...sharesOverSteps(progress, narrow),
-    height: 150,
-    marks: [
+  const over = !alternates ? "" : drawShares("Share of hot samples over steps", progress, [
       Plot.areaY(thinned(progress), {
         x: "step",
         y: "hotShare",
@@ -316,8 +261,7 @@ function batchesSection(layout: LayoutEvent, progress: readonly ProgressEvent[])
         curve: "step-before",
       }),
       Plot.line(thinned(progress), { x: "step", y: "hotShare", stroke: "var(--hot)", curve: "step-before" }),
-    ],
-  }));
+  ], 150);
   return {
     title: "Hot and cold batches",
     text: escape(
@@ -338,20 +282,15 @@ function cacheSection(progress: readonly ProgressEvent[]): Section {
     if (rows === 0) return [];
     return [{ step: events.at(-1)!.step, inMemory: 1 - sum("fetched") / rows, read: Math.min(1, sum("read") / rows) }];
   });
-  const lines = [["inMemory", "hot"], ["read", "cold"]] as const;
+  const marks = ([["inMemory", "hot"], ["read", "cold"]] as const).map(([y, colour]) =>
+    Plot.line(points, { x: "step", y, stroke: `var(--${colour})`, strokeWidth: 2 })
+  );
   return {
     title: "Rows in memory",
     text:
       "Shares of the rows of the batches that were in memory, and that were read from disk. The others were used for " +
       "the first time: their initial values were computed.",
-    body: legend({ hot: "in memory", cold: "read from disk" }) +
-      drawChart("Rows in memory over steps", (_, narrow) => ({
-        ...sharesOverSteps(progress, narrow),
-        height: 170,
-        marks: lines.map(([y, colour]) =>
-          Plot.line(points, { x: "step", y, stroke: `var(--${colour})`, strokeWidth: 2 })
-        ),
-      })),
+    body: legend({ hot: "in memory", cold: "read from disk" }) + drawShares("Rows in memory over steps", progress, marks, 170),
   };
 }
 
@@ -366,7 +305,6 @@ function phasesSection(events: readonly PhasesEvent[]): Section {
     marginLeft: 96,
     marginRight: 64,
     marginTop: 6,
-    style: { background: "none", fontSize: "12px" },
     x: { label: null, axis: null },
     fy: { domain: names, label: null, axis: "left", padding: 0.2, tickSize: 0 },
     y: { domain: events.map(({ kind }) => kind), axis: null, padding: 0.1 },
