@@ -20,14 +20,25 @@ const PEER_FAILED = 2;
 /** An operation that is complete when it is returned. */
 export const DONE: Work = { wait() {} };
 
+/** A rank's place in a group. */
+export type GroupPlace = Pick<ProcessGroup, "rank" | "size" | "localRank" | "localSize" | "sharesMemory">;
+
 /** A group over host memory. */
 export abstract class HostGroup implements ProcessGroup {
-  abstract readonly rank: number;
-  abstract readonly size: number;
-  abstract readonly localRank: number;
-  abstract readonly localSize: number;
-  abstract readonly sharesMemory: boolean;
+  readonly rank: number;
+  readonly size: number;
+  readonly localRank: number;
+  readonly localSize: number;
+  readonly sharesMemory: boolean;
   failure: unknown;
+
+  constructor({ rank, size, localRank, localSize, sharesMemory }: GroupPlace) {
+    this.rank = rank;
+    this.size = size;
+    this.localRank = localRank;
+    this.localSize = localSize;
+    this.sharesMemory = sharesMemory;
+  }
 
   abstract barrier(): void;
   abstract allGather<W extends HostVector>(own: W, all: W, parts: RankParts): void;
@@ -79,12 +90,6 @@ export abstract class HostGroup implements ProcessGroup {
 
 /** A group of size one. */
 class Alone extends HostGroup {
-  readonly rank = 0;
-  readonly size = 1;
-  readonly localRank = 0;
-  readonly localSize = 1;
-  readonly sharesMemory = true;
-
   barrier(): void {}
 
   allGather<W extends HostVector>(own: W, all: W, { firsts }: RankParts): void {
@@ -100,7 +105,7 @@ class Alone extends HostGroup {
 }
 
 /** A group of size one, so that code for groups also works alone. */
-export const ALONE: ProcessGroup = new Alone();
+export const ALONE: ProcessGroup = new Alone({ rank: 0, size: 1, localRank: 0, localSize: 1, sharesMemory: true });
 
 /** The process groups of a run with one rank. */
 export const ONE_RANK: ProcessGroups = { world: ALONE, node: ALONE, peers: ALONE, devices: undefined };

@@ -1,18 +1,13 @@
 /** Groups of processes started by mpirun or srun. */
 import type { Communicator, Mpi, Request } from "../../ffi/mpi.ts";
-import { HostGroup } from "./host_group.ts";
-import type { HostVector, ProcessGroup, RankParts, Work } from "./process_group.ts";
+import { type GroupPlace, HostGroup } from "./host_group.ts";
+import type { HostVector, RankParts, Work } from "./process_group.ts";
 
 /** The rank of a process on its machine, and their number. */
-export type LocalPlace = Pick<ProcessGroup, "localRank" | "localSize" | "sharesMemory">;
+type LocalPlace = Omit<GroupPlace, "rank" | "size">;
 
 /** The processes of an MPI communicator. */
 export class MpiGroup extends HostGroup {
-  readonly rank: number;
-  readonly size: number;
-  readonly localRank: number;
-  readonly localSize: number;
-  readonly sharesMemory: boolean;
   readonly #mpi: Mpi;
   readonly #communicator: Communicator;
   readonly #request: Request;
@@ -21,14 +16,9 @@ export class MpiGroup extends HostGroup {
   /** Requests of exchanges. */
   readonly #exchanges: Request[] = [];
 
-  constructor(mpi: Mpi, communicator: Communicator, { localRank, localSize, sharesMemory }: LocalPlace) {
-    super();
+  constructor(mpi: Mpi, communicator: Communicator, local: LocalPlace) {
+    super({ ...local, rank: communicator.rank, size: communicator.ranks });
     this.#mpi = mpi;
-    this.rank = communicator.rank;
-    this.size = communicator.ranks;
-    this.localRank = localRank;
-    this.localSize = localSize;
-    this.sharesMemory = sharesMemory;
     this.#communicator = communicator;
     this.#request = communicator.request();
   }

@@ -32,18 +32,11 @@ export function threadGroupMemory(size: number, words = 0): ThreadGroupMemory {
 
 /** One thread's side of a group. */
 export class ThreadGroup extends HostGroup {
-  readonly rank: number;
-  readonly size: number;
-  readonly localRank: number;
-  readonly localSize: number;
-  readonly sharesMemory = true;
   readonly #mail: Mailbox;
   readonly #slots: Uint8Array;
 
   constructor({ size, mailbox, slots }: ThreadGroupMemory, rank: number) {
-    super();
-    this.rank = this.localRank = rank;
-    this.size = this.localSize = size;
+    super({ rank, size, localRank: rank, localSize: size, sharesMemory: true });
     this.#mail = new Mailbox(mailbox);
     this.#slots = slots;
   }

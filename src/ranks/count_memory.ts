@@ -3,7 +3,7 @@ import { type Buffer, type CpuPrecision, Header } from "../backend/backend.ts";
 import { type CountedWork, CountingBackend } from "../backend/counting.ts";
 import { DEVICE_OVERHEAD } from "../backend/open.ts";
 import { ALONE, DONE, HostGroup } from "../parallel/host_group.ts";
-import type { HostVector, ProcessGroup, ProcessGroups, Work } from "../parallel/process_group.ts";
+import type { HostVector, ProcessGroups, Work } from "../parallel/process_group.ts";
 import { Batch, batchSections } from "../layout/batch.ts";
 import { Command, Rank } from "./rank.ts";
 import { DeviceCache } from "../embedding/device_cache.ts";
@@ -31,18 +31,12 @@ export interface CountOptions extends Omit<TrainStateOptions, "device" | "host" 
 }
 
 /** One rank's side of a group without others, which counts what devices would exchange. */
-class CountedGroup extends HostGroup implements ProcessGroup {
-  readonly rank: number;
-  readonly size: number;
-  readonly localRank: number;
-  readonly localSize: number;
-  readonly sharesMemory = true;
+class CountedGroup extends HostGroup {
   /** Bytes received from the devices of other ranks. */
   received = 0;
 
   constructor(rank: number, size: number) {
-    super();
-    [this.rank, this.size, this.localRank, this.localSize] = [rank, size, rank, size];
+    super({ rank, size, localRank: rank, localSize: size, sharesMemory: true });
   }
 
   barrier(): void {}
