@@ -6,7 +6,7 @@
  *
  *     deno run -A bench/boundary_bytes.ts [preset...]
  */
-import { LookAheadPlan } from "../src/embedding/plan.ts";
+import { LookAheadPlan } from "../src/embedding/look_ahead_plan.ts";
 import { Batch } from "../src/layout/batch.ts";
 import { BATCH_KINDS, type Layout } from "../src/layout/layout.ts";
 import { bytes } from "../src/format.ts";

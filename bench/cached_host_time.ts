@@ -8,7 +8,7 @@ import { CpuBackend } from "../src/backend/cpu/cpu.ts";
 import { CudaDownload } from "../src/backend/cuda/download.ts";
 import { Transfers } from "../src/backend/cuda/transfers.ts";
 import { DeviceCache } from "../src/embedding/device_cache.ts";
-import { LookAheadPlan } from "../src/embedding/plan.ts";
+import { LookAheadPlan } from "../src/embedding/look_ahead_plan.ts";
 import { Rank } from "../src/ranks/rank.ts";
 import { RankGroup } from "../src/ranks/rank_group.ts";
 

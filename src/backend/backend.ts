@@ -50,7 +50,7 @@ import type {
   WeighedStepsGradients,
 } from "./shapes.ts";
 
-export { Header, HEADER_WORDS } from "../header.ts";
+export { Header, HEADER_WORDS } from "../batch_header.ts";
 export type * from "./shapes.ts";
 export { interactionWidth, vectorsPassedOn } from "./shapes.ts";
 

@@ -7,7 +7,7 @@ import type { HostBackend } from "../backend/backend.ts";
 import type { Batch } from "../layout/batch.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import { ScoredRows, setPositions } from "./cached_batch.ts";
-import { LookAheadPlan } from "./plan.ts";
+import { LookAheadPlan } from "./look_ahead_plan.ts";
 import type { SavedRows } from "./stores/log_segments.ts";
 import type { StoreThread } from "./stores/store_thread.ts";
 import type { HostRows, RowBlock, RowMatrix, TableContext } from "./tables.ts";

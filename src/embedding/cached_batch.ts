@@ -1,6 +1,6 @@
 /** Rewrites the rows of a batch to their positions in a matrix that caches them. */
 import type { Batch } from "../layout/batch.ts";
-import type { LookAheadPlan } from "./plan.ts";
+import type { LookAheadPlan } from "./look_ahead_plan.ts";
 
 /** Sets the positions of a planned batch, counted from the oldest unfinished one, in its segments and indices. */
 export function setPositions(plan: LookAheadPlan, step: number, batch: Batch): void {

@@ -8,7 +8,7 @@
 import type { Batch } from "../layout/batch.ts";
 import type { CacheCounts } from "./cached.ts";
 import { ScoredRows, setPositions } from "./cached_batch.ts";
-import { LookAheadPlan } from "./plan.ts";
+import { LookAheadPlan } from "./look_ahead_plan.ts";
 import type { RowMoves } from "./row_moves.ts";
 import type { HostRows } from "./tables.ts";
 

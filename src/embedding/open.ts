@@ -4,7 +4,7 @@ import type { BatchKind } from "../layout/layout.ts";
 import { DeviceTables } from "./device.ts";
 import { HostTables } from "./host.ts";
 import { NoTables } from "./none.ts";
-import { TransferredTables } from "./pooled_transfer.ts";
+import { TransferredTables } from "./transferred.ts";
 import { ReplicatedTables } from "./replicated.ts";
 import { type HostExchange, HostReplicaTables, ShardedTables } from "./sharded.ts";
 import type { EmbeddingTables, RowMatrix, TableContext } from "./tables.ts";

@@ -11,7 +11,7 @@
  * communicates with the same lane of the other hosts. Sums are in the order of hosts, so results do not depend on timing.
  */
 import { type Buffer, Header, HEADER_WORDS, type HostBackend, type RowUpdateShape } from "../backend/backend.ts";
-import { OPTIMIZER_WORDS } from "../header.ts";
+import { OPTIMIZER_WORDS } from "../batch_header.ts";
 import { DONE } from "../parallel/host_group.ts";
 import { consecutive, type ProcessGroups, type RankParts, setParts, type Work } from "../parallel/process_group.ts";
 import { samplesOfRank } from "../parallel/shares.ts";

@@ -1,5 +1,5 @@
 /** Rows that move between host memory and the devices that cache them: the coordinator lists them, devices copy them. */
-import type { StepMoves } from "./plan.ts";
+import type { StepMoves } from "./look_ahead_plan.ts";
 
 /** Positions of the numbers of rows, before the lists. */
 const WRITTEN = 0, FETCHED = 1, LISTS = 2;

@@ -2,7 +2,7 @@
  * One mini-batch: a single block of 4-byte words, the same in host memory and on a device (on disk: batch_record.ts).
  *
  * ```
- * header      HEADER_WORDS                        see src/header.ts
+ * header      HEADER_WORDS                        see src/batch_header.ts
  * labels      batchSize               f32         0 or 1; of weighted samples the weight, negative if the label is 0
  * dense       batchSize * dense       f32         (sample, feature)
  * offsets     batchSize * tables + 1  u32         only with bags: first lookup of each bag, then the end

@@ -4,7 +4,7 @@
  * over the batch on a GPU.
  *
  * ```
- * header     HEADER_WORDS        see src/header.ts
+ * header     HEADER_WORDS        see src/batch_header.ts
  * dense      samples * dense     f32
  * bagLengths samples * tables    u32      only with bags: lookups of each bag
  * places     lookups             u16/u32  of each lookup, in the order of the segments: its sample (its table follows, as

@@ -1,5 +1,5 @@
 /** The loss: binary cross-entropy on logits, with a weight of positive labels and with label smoothing. */
-import { Header } from "../header.ts";
+import { Header } from "../batch_header.ts";
 
 /** Settings of the loss. */
 export interface LossSettings {

@@ -2,7 +2,7 @@
  * Adagrad (Duchi, Hazan and Singer, JMLR 12, 2011) as `torch.optim.Adagrad`, and its row-wise form, which keeps one sum of
  * squares for an embedding row.
  */
-import { Header } from "../header.ts";
+import { Header } from "../batch_header.ts";
 import type { Optimizer, UpdateWeights } from "./optimizer.ts";
 
 /** Added to the root of the accumulated squares, as PyTorch does. */

@@ -7,7 +7,7 @@
  * therefore updated as in PyTorch with dense gradients; `torch.optim.SparseAdam` has the same rule, but adds epsilon
  * before the correction.
  */
-import { Header } from "../header.ts";
+import { Header } from "../batch_header.ts";
 import type { Optimizer, UpdateWeights } from "./optimizer.ts";
 
 const BETA_1 = 0.9;

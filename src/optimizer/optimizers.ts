@@ -1,5 +1,5 @@
 /** All optimizers by name; options, configurations, formats and kernels derive their lists from this one. */
-import { Header } from "../header.ts";
+import { Header } from "../batch_header.ts";
 import { ADAGRAD, ROW_WISE_ADAGRAD } from "./adagrad.ts";
 import { ADAM, ADAMW } from "./adam.ts";
 import type { Optimizer } from "./optimizer.ts";

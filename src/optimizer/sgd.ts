@@ -1,5 +1,5 @@
 /** Stochastic gradient descent: `w -= rate * g`. */
-import { Header } from "../header.ts";
+import { Header } from "../batch_header.ts";
 import type { Optimizer, UpdateWeights } from "./optimizer.ts";
 
 const update: UpdateWeights = (header, count, weights, at, gradient, gradientAt) => {

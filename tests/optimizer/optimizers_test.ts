@@ -1,6 +1,6 @@
 /** Properties of every optimizer that formats, options and kernels rely on, and the step count of Adam. */
 import assert from "node:assert/strict";
-import { HEADER_WORDS } from "../../src/header.ts";
+import { HEADER_WORDS } from "../../src/batch_header.ts";
 import { OPTIMIZER_NAMES, OPTIMIZERS, writeStep } from "../../src/optimizer/optimizers.ts";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { resolveConfig } from "../../src/config/config.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { countedPopularity, planBudgets } from "../../src/plan/budgets.ts";
-import { LookAheadPlan } from "../../src/embedding/plan.ts";
+import { LookAheadPlan } from "../../src/embedding/look_ahead_plan.ts";
 import { planModel } from "../../src/model/shape.ts";
 import { Random } from "../../src/random.ts";
 

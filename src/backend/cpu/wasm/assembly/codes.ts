@@ -10,7 +10,7 @@ export const ADAM: i32 = 3;
 /** Added to the square root of Adagrad's state. */
 export const ADAGRAD_EPSILON: f32 = 1e-10;
 
-// Byte offsets of words in the header of a batch (src/header.ts).
+// Byte offsets of words in the header of a batch (src/batch_header.ts).
 export const HEADER_SAMPLES: usize = 0;
 export const HEADER_LOOKUPS: usize = 4;
 export const HEADER_DISTINCT: usize = 8;

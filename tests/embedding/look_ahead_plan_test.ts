@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { LookAheadPlan, type PlanOptions } from "../../src/embedding/plan.ts";
+import { LookAheadPlan, type PlanOptions } from "../../src/embedding/look_ahead_plan.ts";
 import { Random } from "../../src/random.ts";
 import { seriesLength } from "../support/series.ts";
 
