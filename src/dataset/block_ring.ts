@@ -1,6 +1,6 @@
 /** Blocks of generated clicks, computed ahead on other threads and returned in order. */
 import { availableParallelism } from "node:os";
-import { type RingControl, type Work, WorkRing, WorkSlots } from "../threads/work_ring.ts";
+import { type Work, WorkRing } from "../threads/work_ring.ts";
 import { BLOCK_SAMPLES, type ClickBlock, ClickModel, type ClickModelOptions } from "./click_model.ts";
 
 const SLOTS = 32;
@@ -8,12 +8,11 @@ const SLOTS = 32;
 const THREAD_SAMPLES = 200_000;
 
 /** The input of a thread; memory is shared. */
-export interface DrawingInput {
+interface DrawingInput {
   readonly options: ClickModelOptions;
   /** Blocks of the whole log. */
   readonly count: number;
   readonly memory: SharedArrayBuffer;
-  readonly control: RingControl;
 }
 
 function blocksIn(model: ClickModel, memory: SharedArrayBuffer): ClickBlock[] {
@@ -25,10 +24,10 @@ function drawing(model: ClickModel, blocks: readonly ClickBlock[], count: number
   return (slot, [block]) => void model.draw(block, blocks[slot], block / count);
 }
 
-/** Computes requested blocks until the ring is stopped. */
-export function runDrawingThread({ options, count, memory, control }: DrawingInput): void {
+/** The work of a thread. */
+export function drawingOf({ options, count, memory }: DrawingInput): Work {
   const model = new ClickModel(options);
-  new WorkSlots(control, drawing(model, blocksIn(model, memory), count)).run();
+  return drawing(model, blocksIn(model, memory), count);
 }
 
 /** The blocks of a log in order. */
@@ -49,7 +48,7 @@ export class BlockRing implements Disposable {
     this.#ring = new WorkRing(SLOTS, "draws samples", drawing(model, this.#blocks, count), {
       module: new URL("./block_worker.ts", import.meta.url),
       count: samples < THREAD_SAMPLES ? 0 : availableParallelism() - 1,
-      input: (control): DrawingInput => ({ options: modelOptions, count, memory, control }),
+      input: { options: modelOptions, count, memory } satisfies DrawingInput,
     });
     for (let slot = 0; slot < SLOTS; slot++) this.#submit(slot);
   }

@@ -1,7 +1,5 @@
 /** Thread that computes blocks for a BlockRing. */
-import { type DrawingInput, runDrawingThread } from "./block_ring.ts";
+import { serveRing } from "../threads/work_ring.ts";
+import { drawingOf } from "./block_ring.ts";
 
-addEventListener("message", (event) => {
-  runDrawingThread((event as MessageEvent<DrawingInput>).data);
-  close();
-});
+serveRing(drawingOf);

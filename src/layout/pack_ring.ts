@@ -1,5 +1,5 @@
 /** Batches on their way to disk: filled by the caller, sorted and packed by another thread, written in order. */
-import { type RingControl, type Work, WorkRing, WorkSlots } from "../threads/work_ring.ts";
+import { type Work, WorkRing } from "../threads/work_ring.ts";
 import { Batch, batchSections, type BatchShape } from "./batch.ts";
 import { BatchRecord, maxRecordBytes } from "./batch_record.ts";
 import { SegmentSorter } from "./segment_sorter.ts";
@@ -8,10 +8,9 @@ import { SegmentSorter } from "./segment_sorter.ts";
 const SLOTS = 8;
 
 /** The input of the thread. Memory is shared. */
-export interface SegmentThreadInput {
+interface PackInput {
   readonly shape: BatchShape;
   readonly memory: SharedArrayBuffer;
-  readonly control: RingControl;
 }
 
 /** The blocks of a ring, and the work on each: writing its segments and packing it. */
@@ -20,7 +19,7 @@ class SegmentWork {
   readonly records: BatchRecord[];
   readonly #sorter: SegmentSorter;
 
-  constructor(shape: BatchShape, memory: SharedArrayBuffer) {
+  constructor({ shape, memory }: PackInput) {
     const bytes = 4 * batchSections(shape).capacity;
     this.batches = Array.from({ length: SLOTS }, (_, slot) => new Batch(shape, memory, slot * bytes));
     const longest = maxRecordBytes(shape);
@@ -35,9 +34,9 @@ class SegmentWork {
   };
 }
 
-/** Packs submitted blocks until the ring is stopped. */
-export function runSegmentThread({ shape, memory, control }: SegmentThreadInput): void {
-  new WorkSlots(control, new SegmentWork(shape, memory).pack).run();
+/** The work of the thread. */
+export function packing(input: PackInput): Work {
+  return new SegmentWork(input).pack;
 }
 
 /**
@@ -56,12 +55,13 @@ export class PackRing implements Disposable {
     write: (batch: Batch, record: Uint8Array) => void,
   ) {
     const memory = new SharedArrayBuffer(SLOTS * (4 * batchSections(shape).capacity + maxRecordBytes(shape)));
-    this.#blocks = new SegmentWork(shape, memory);
+    const input = { shape, memory };
+    this.#blocks = new SegmentWork(input);
     this.#write = write;
     this.#ring = new WorkRing(SLOTS, "writes segments", this.#blocks.pack, {
       module: new URL("./segment_worker.ts", import.meta.url),
       count: withThread ? 1 : 0,
-      input: (control): SegmentThreadInput => ({ shape, memory, control }),
+      input,
     });
   }
 

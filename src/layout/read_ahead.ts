@@ -1,5 +1,5 @@
 /** Prefetches batches of a layout: other threads read, unpack and validate them into the run's slots. */
-import { type RingControl, type Work, WorkRing, WorkSlots } from "../threads/work_ring.ts";
+import { type Work, WorkRing } from "../threads/work_ring.ts";
 import { Batch, type BatchShape } from "./batch.ts";
 import { BATCH_KINDS, type BatchKind, Layout } from "./layout.ts";
 
@@ -9,11 +9,10 @@ const THREAD_SAMPLES = 100_000;
 const MAX_THREADS = 7;
 
 /** The input of a thread. Memory is shared. */
-export interface ReadThreadInput {
+interface ReadInput {
   readonly directory: string;
   readonly shape: BatchShape;
   readonly slots: readonly { readonly memory: ArrayBufferLike; readonly byteOffset: number }[];
-  readonly control: RingControl;
 }
 
 /** Reads the batch whose kind and number are a slot's words into the slot. */
@@ -21,11 +20,10 @@ function reading(layout: Layout, batches: readonly Batch[]): Work {
   return (slot, words) => layout.readBatch(BATCH_KINDS[words[0]], words[1], batches[slot]);
 }
 
-/** Reads requested batches until the ring is stopped. */
-export function runReadThread({ directory, shape, slots, control }: ReadThreadInput): void {
-  using layout = Layout.open(directory, "lengths");
+/** The work of a thread, which keeps the layout open until it ends. */
+export function readingFrom({ directory, shape, slots }: ReadInput): Work {
   const batches = slots.map(({ memory, byteOffset }) => new Batch(shape, memory, byteOffset));
-  new WorkSlots(control, reading(layout, batches)).run();
+  return reading(Layout.open(directory, "lengths"), batches);
 }
 
 /** How many threads pay off for a layout, with this number of free cores. */
@@ -47,7 +45,7 @@ export class ReadAhead implements Disposable {
     this.#ring = new WorkRing(batches.length, "reads batches", reading(layout, batches), {
       module: new URL("./read_worker.ts", import.meta.url),
       count: threads,
-      input: (control): ReadThreadInput => ({ directory, shape, slots, control }),
+      input: { directory, shape, slots } satisfies ReadInput,
     });
   }
 

@@ -1,7 +1,5 @@
 /** Thread that reads batches for a ReadAhead. */
-import { type ReadThreadInput, runReadThread } from "./read_ahead.ts";
+import { serveRing } from "../threads/work_ring.ts";
+import { readingFrom } from "./read_ahead.ts";
 
-addEventListener("message", (event) => {
-  runReadThread((event as MessageEvent<ReadThreadInput>).data);
-  close();
-});
+serveRing(readingFrom);

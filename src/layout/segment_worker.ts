@@ -1,7 +1,5 @@
 /** Thread that computes lists of segments for a PackRing. */
-import { runSegmentThread, type SegmentThreadInput } from "./pack_ring.ts";
+import { serveRing } from "../threads/work_ring.ts";
+import { packing } from "./pack_ring.ts";
 
-addEventListener("message", (event) => {
-  runSegmentThread((event as MessageEvent<SegmentThreadInput>).data);
-  close();
-});
+serveRing(packing);

@@ -21,10 +21,10 @@ const DEAD_MS = 60_000;
 export type Work = (slot: number, words: Int32Array) => void;
 
 /** Memory that the threads of a ring share; can be posted. */
-export type RingControl = Int32Array<SharedArrayBuffer>;
+type RingControl = Int32Array<SharedArrayBuffer>;
 
 /** The slots as every thread sees them. */
-export class WorkSlots {
+class WorkSlots {
   /** The words of each slot. */
   readonly words: readonly Int32Array[];
   readonly #control: RingControl;
@@ -78,12 +78,11 @@ function stateOf(slot: number): number {
 
 /** Threads that work for a ring. */
 export interface RingThreads {
-  /**
-   * The module they run; it receives `input` in a message, constructs WorkSlots from the control words and runs them.
-   */
+  /** The module they run, which calls `serveRing`. */
   readonly module: URL;
   readonly count: number;
-  input(control: RingControl): unknown;
+  /** What they make their work from; can be posted. */
+  readonly input: unknown;
 }
 
 /** The owner's side: submits and takes slots. */
@@ -105,7 +104,7 @@ export class WorkRing implements Disposable {
     this.#workers = Array.from({ length: count }, () => {
       const worker = new Worker(module, { type: "module" });
       worker.onerror = (event) => event.preventDefault(); // a thread that fails to start claims no slots
-      worker.postMessage(input(this.#control));
+      worker.postMessage({ control: this.#control, input });
       return worker;
     });
   }
@@ -156,4 +155,13 @@ export class WorkRing implements Disposable {
     this.#announce();
     for (const worker of this.#workers) worker.terminate();
   }
+}
+
+/** Lets this worker work for a ring until it is stopped; `workOf` makes its work from the input. */
+export function serveRing<Input>(workOf: (input: Input) => Work): void {
+  addEventListener("message", (event) => {
+    const { control, input } = (event as MessageEvent<{ control: RingControl; input: Input }>).data;
+    new WorkSlots(control, workOf(input)).run();
+    close();
+  });
 }

@@ -5,8 +5,8 @@ const SLOTS = 4;
 const worker = (work: string) => {
   const ring = import.meta.resolve("../../src/threads/work_ring.ts");
   const text = `
-    import { WorkSlots } from ${JSON.stringify(ring)};
-    onmessage = ({ data }) => { new WorkSlots(data, ${work}).run(); close(); };`;
+    import { serveRing } from ${JSON.stringify(ring)};
+    serveRing(() => ${work});`;
   return new URL(`data:text/javascript,${encodeURIComponent(text)}`);
 };
 const SQUARE = "(slot, words) => { words[1] = words[0] ** 2; }";
@@ -30,7 +30,7 @@ for (const count of [0, 1, 2]) {
     using ring = new WorkRing(SLOTS, "squares", square, {
       module: worker(SQUARE),
       count,
-      input: (control) => control,
+      input: null,
     });
     const expected = Array.from({ length: 1000 }, (_, i) => i ** 2);
     assert.deepEqual(squares(ring, 1000), expected); // threads start meanwhile, or have not yet
@@ -43,7 +43,7 @@ Deno.test("what a thread fails at is done again where it is needed, and fails th
   using ring = new WorkRing(SLOTS, "fails", () => assert.fail("it cannot be done"), {
     module: worker(`() => { throw new Error("in the thread"); }`),
     count: 1,
-    input: (control) => control,
+    input: null,
   });
   ring.submit(0);
   await new Promise((resolve) => setTimeout(resolve, 200)); // time for the thread to meet it first
@@ -54,7 +54,7 @@ Deno.test("a thread that cannot start is done without", async () => {
   using ring = new WorkRing(SLOTS, "squares", square, {
     module: worker("missing"),
     count: 1,
-    input: (control) => control,
+    input: null,
   });
   assert.deepEqual(squares(ring, 5), [0, 1, 4, 9, 16]);
   await new Promise((resolve) => setTimeout(resolve, 200));

@@ -1,32 +1,20 @@
 /** Transfers by threads, each of which makes one at a time: where the system has or permits no asynchronous ones. */
 import { openPread } from "../../../ffi/pread.ts";
 import { addressOf } from "../../../ffi/syscall.ts";
-import { type RingControl, type Work, WorkRing, WorkSlots } from "../../threads/work_ring.ts";
+import { type Work, WorkRing } from "../../threads/work_ring.ts";
 
 /** Threads besides the caller's, which makes transfers itself while it waits. */
 const THREADS = 3;
 /** Words of a request: 1 to write, the file, the position, the address and the length. */
 const REQUEST_WORDS = 5;
 
-/** The input of a thread. */
-export interface TransferThreadInput {
-  readonly control: RingControl;
-  /** By slot. */
-  readonly requests: Float64Array<SharedArrayBuffer>;
-}
-
-/** Makes the transfer of a slot: its words are the tag, and then the result. */
-function transferring(requests: Float64Array): Work {
+/** Makes the transfer of a slot, whose request is among `requests`: its words are the tag, and then the result. */
+export function transferring(requests: Float64Array<SharedArrayBuffer>): Work {
   const transfer = openPread();
   return (slot, words) => {
     const at = REQUEST_WORDS * slot;
     words[1] = transfer(requests[at] === 1, requests[at + 1], requests[at + 2], requests[at + 3], requests[at + 4]);
   };
-}
-
-/** Makes transfers until the ring is stopped. */
-export function runTransferThread({ control, requests }: TransferThreadInput): void {
-  new WorkSlots(control, transferring(requests)).run();
 }
 
 /** Transfers between files and one memory, which must not move. */
@@ -53,7 +41,7 @@ export class ThreadTransfers implements Disposable {
     this.#ring = new WorkRing(depth, "reads and writes pages", transferring(requests), {
       module: new URL("./transfer_worker.ts", import.meta.url),
       count: THREADS,
-      input: (control): TransferThreadInput => ({ control, requests }),
+      input: requests,
     });
     this.#base = Number(addressOf(memory));
   }

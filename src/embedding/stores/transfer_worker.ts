@@ -1,8 +1,5 @@
 /** Thread of ThreadTransfers. */
-/// <reference lib="deno.worker" />
-import { runTransferThread } from "./thread_transfers.ts";
+import { serveRing } from "../../threads/work_ring.ts";
+import { transferring } from "./thread_transfers.ts";
 
-self.onmessage = ({ data }: MessageEvent<Parameters<typeof runTransferThread>[0]>) => {
-  runTransferThread(data);
-  self.close();
-};
+serveRing(transferring);
