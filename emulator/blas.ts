@@ -6,6 +6,8 @@ import { type Handles, type Implementation, putInt, putWord } from "./marshal.ts
 
 type Pointer = Deno.PointerValue;
 
+/** Status of a call that breaks the device, or finds it broken; also of libcublasLt. */
+export const EXECUTION_FAILED = 13;
 /** Names and texts of statuses, also those of libcublasLt. */
 export const STATUS: Readonly<Record<number, readonly [name: string, text: string]>> = {
   0: ["CUBLAS_STATUS_SUCCESS", "success"],
@@ -41,8 +43,7 @@ export function blasImplementation(
   device: DeviceState,
   handles: Handles<{ stream: Pointer }>,
 ): Implementation<typeof cublasSymbols> {
-  const NOT_INITIALIZED = 1, INVALID_VALUE = 7, EXECUTION_FAILED = 13, NOT_SUPPORTED = 15;
-  const call = (body: () => number | void) => device.call(body, EXECUTION_FAILED);
+  const NOT_INITIALIZED = 1, INVALID_VALUE = 7, NOT_SUPPORTED = 15;
   const float = (pointer: Pointer) => new Deno.UnsafePointerView(pointer!).getFloat32();
 
   const gemm = (handle: Pointer, doing: string, product: Product): void => {
@@ -62,23 +63,20 @@ export function blasImplementation(
     cublasGetStatusName: (code: number) => device.strings.pointer(STATUS[code]?.[0] ?? "unknown"),
     cublasGetStatusString: (code: number) =>
       device.strings.pointer((code === EXECUTION_FAILED ? device.fault : undefined) ?? STATUS[code]?.[1] ?? "unknown"),
-    cublasGetProperty: (type: number, value: Pointer) => call(() => putInt(value, VERSION[type])),
-    cublasCreate_v2: (out: Pointer) => call(() => putWord(out, handles.add({ stream: null }))),
-    cublasDestroy_v2: (handle: Pointer) => call(() => handles.remove(handle) ? 0 : NOT_INITIALIZED),
-    cublasSetStream_v2: (handle: Pointer, stream: Pointer) =>
-      call(() => {
-        const state = handles.get(handle);
-        if (state === undefined) refuse(NOT_INITIALIZED);
-        state.stream = stream;
-      }),
-    cublasSetWorkspace_v2: (handle: Pointer, workspace: bigint, byteLength: bigint) =>
-      call(() => {
-        if (handles.get(handle) === undefined) refuse(NOT_INITIALIZED);
-        if (workspace % 256n !== 0n) refuse(INVALID_VALUE);
-        device.memory.range(Number(workspace), Number(byteLength), true, "cublasSetWorkspace_v2");
-      }),
-    cublasSetMathMode: (handle: Pointer, _mode: number) =>
-      call(() => handles.get(handle) === undefined ? NOT_INITIALIZED : 0),
+    cublasGetProperty: (type: number, value: Pointer) => putInt(value, VERSION[type]),
+    cublasCreate_v2: (out: Pointer) => putWord(out, handles.add({ stream: null })),
+    cublasDestroy_v2: (handle: Pointer) => handles.remove(handle) ? 0 : NOT_INITIALIZED,
+    cublasSetStream_v2: (handle: Pointer, stream: Pointer) => {
+      const state = handles.get(handle);
+      if (state === undefined) refuse(NOT_INITIALIZED);
+      state.stream = stream;
+    },
+    cublasSetWorkspace_v2: (handle: Pointer, workspace: bigint, byteLength: bigint) => {
+      if (handles.get(handle) === undefined) refuse(NOT_INITIALIZED);
+      if (workspace % 256n !== 0n) refuse(INVALID_VALUE);
+      device.memory.range(Number(workspace), Number(byteLength), true, "cublasSetWorkspace_v2");
+    },
+    cublasSetMathMode: (handle: Pointer, _mode: number) => handles.get(handle) === undefined ? NOT_INITIALIZED : 0,
     cublasSgemm_v2: (
       handle: Pointer,
       transA: number,
@@ -95,12 +93,10 @@ export function blasImplementation(
       c: bigint,
       ldc: number,
     ) =>
-      call(() =>
-        gemm(handle, "cublasSgemm_v2", {
+      gemm(handle, "cublasSgemm_v2", {
           ...{ transA, transB, m, n, k, lda, ldb, ldc, alpha: float(alpha), beta: float(beta) },
           ...{ a: Number(a), b: Number(b), c: Number(c), compute: Blas.compute32f },
-        })
-      ),
+      }),
     cublasGemmEx: (
       handle: Pointer,
       transA: number,
@@ -121,15 +117,14 @@ export function blasImplementation(
       ldc: number,
       compute: number,
       _algorithm: number,
-    ) =>
-      call(() => {
-        const floats = [typeA, typeB, typeC].every((type) => type === Blas.real32f);
-        if (!floats || !(compute in ROUNDING)) refuse(NOT_SUPPORTED);
-        gemm(handle, "cublasGemmEx", {
-          ...{ transA, transB, m, n, k, lda, ldb, ldc, alpha: float(alpha), beta: float(beta) },
-          ...{ a: Number(a), b: Number(b), c: Number(c), compute },
-        });
-      }),
+    ) => {
+      const floats = [typeA, typeB, typeC].every((type) => type === Blas.real32f);
+      if (!floats || !(compute in ROUNDING)) refuse(NOT_SUPPORTED);
+      gemm(handle, "cublasGemmEx", {
+        ...{ transA, transB, m, n, k, lda, ldb, ldc, alpha: float(alpha), beta: float(beta) },
+        ...{ a: Number(a), b: Number(b), c: Number(c), compute },
+      });
+    },
   };
 }
 

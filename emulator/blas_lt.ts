@@ -4,7 +4,7 @@
  */
 import { Blas } from "../ffi/cublas.ts";
 import { BlasLt, type cublasLtSymbols } from "../ffi/cublas_lt.ts";
-import { multiply, ROUNDING, STATUS } from "./blas.ts";
+import { EXECUTION_FAILED, multiply, ROUNDING, STATUS } from "./blas.ts";
 import { type Handles, type Implementation, putInt, putWord } from "./marshal.ts";
 import { EmulationError } from "./memory.ts";
 import { type DeviceState, refuse } from "./state.ts";
@@ -43,21 +43,19 @@ export function blasLtImplementation(
   device: DeviceState,
   objects: Handles<LtObject>,
 ): Implementation<typeof cublasLtSymbols> {
-  const INVALID_VALUE = 7, EXECUTION_FAILED = 13;
-  const call = (body: () => number | void) => device.call(body, EXECUTION_FAILED);
-  const create = (out: Pointer, object: LtObject) => call(() => putWord(out, objects.add(object)));
-  const destroy = (handle: Pointer) => call(() => objects.remove(handle) ? 0 : INVALID_VALUE);
+  const INVALID_VALUE = 7;
+  const create = (out: Pointer, object: LtObject) => putWord(out, objects.add(object));
+  const destroy = (handle: Pointer) => objects.remove(handle) ? 0 : INVALID_VALUE;
   const object = <K extends LtObject["kind"]>(handle: Pointer, kind: K): Extract<LtObject, { kind: K }> => {
     const found = objects.get(handle);
     if (found?.kind !== kind) refuse(INVALID_VALUE);
     return found as Extract<LtObject, { kind: K }>;
   };
-  const setAttribute = (handle: Pointer, kind: "product" | "preference", key: number, value: Pointer, bytes: bigint) =>
-    call(() => {
-      const view = new Deno.UnsafePointerView(value!);
-      if (bytes !== 4n && bytes !== 8n) refuse(INVALID_VALUE);
-      object(handle, kind).attributes.set(key, bytes === 4n ? BigInt(view.getUint32()) : view.getBigUint64());
-    });
+  const setAttribute = (handle: Pointer, kind: "product" | "preference", key: number, value: Pointer, bytes: bigint) => {
+    const view = new Deno.UnsafePointerView(value!);
+    if (bytes !== 4n && bytes !== 8n) refuse(INVALID_VALUE);
+    object(handle, kind).attributes.set(key, bytes === 4n ? BigInt(view.getUint32()) : view.getBigUint64());
+  };
 
   /** What an algorithm depends on, if the operation is supported. */
   const sizesOf = (product: Matmul, a: Layout, b: Layout, d: Layout) => {
@@ -76,24 +74,22 @@ export function blasLtImplementation(
     cublasLtGetStatusName: (code: number) => device.strings.pointer(STATUS[code]?.[0] ?? "unknown"),
     cublasLtGetStatusString: (code: number) =>
       device.strings.pointer((code === EXECUTION_FAILED ? device.fault : undefined) ?? STATUS[code]?.[1] ?? "unknown"),
-    cublasLtGetProperty: (type: number, value: Pointer) => call(() => putInt(value, VERSION[type])),
+    cublasLtGetProperty: (type: number, value: Pointer) => putInt(value, VERSION[type]),
     cublasLtCreate: (out: Pointer) => create(out, { kind: "handle" }),
     cublasLtDestroy: destroy,
-    cublasLtMatmulDescCreate: (out: Pointer, compute: number, scale: number) =>
-      call(() => {
-        if (scale !== Blas.real32f) refuse(BlasLt.statusNotSupported);
-        putWord(out, objects.add({ kind: "product", compute, attributes: new Map() }));
-      }),
+    cublasLtMatmulDescCreate: (out: Pointer, compute: number, scale: number) => {
+      if (scale !== Blas.real32f) refuse(BlasLt.statusNotSupported);
+      putWord(out, objects.add({ kind: "product", compute, attributes: new Map() }));
+    },
     cublasLtMatmulDescDestroy: destroy,
     cublasLtMatmulDescSetAttribute: (product: Pointer, key: number, value: Pointer, bytes: bigint) =>
       setAttribute(product, "product", key, value, bytes),
-    cublasLtMatrixLayoutCreate: (out: Pointer, type: number, rows: bigint, columns: bigint, ld: bigint) =>
-      call(() => {
-        if (type !== Blas.real32f) refuse(BlasLt.statusNotSupported);
-        if (rows < 1n || columns < 1n || ld < rows) refuse(INVALID_VALUE);
-        const sizes = { rows: Number(rows), columns: Number(columns), ld: Number(ld) };
-        putWord(out, objects.add({ kind: "layout", ...sizes }));
-      }),
+    cublasLtMatrixLayoutCreate: (out: Pointer, type: number, rows: bigint, columns: bigint, ld: bigint) => {
+      if (type !== Blas.real32f) refuse(BlasLt.statusNotSupported);
+      if (rows < 1n || columns < 1n || ld < rows) refuse(INVALID_VALUE);
+      const sizes = { rows: Number(rows), columns: Number(columns), ld: Number(ld) };
+      putWord(out, objects.add({ kind: "layout", ...sizes }));
+    },
     cublasLtMatrixLayoutDestroy: destroy,
     cublasLtMatmulPreferenceCreate: (out: Pointer) => create(out, { kind: "preference", attributes: new Map() }),
     cublasLtMatmulPreferenceDestroy: destroy,
@@ -110,26 +106,25 @@ export function blasLtImplementation(
       count: number,
       results: Pointer,
       found: Pointer,
-    ) =>
-      call(() => {
-        object(handle, "handle");
-        if (count < 1 || c === null) refuse(INVALID_VALUE);
-        const { m, n, k, epilogue } = sizesOf(
-          object(product, "product"),
-          object(a, "layout"),
-          object(b, "layout"),
-          object(d, "layout"),
-        );
-        const { attributes } = object(preference, "preference");
-        const alignments = BlasLt.preferenceMinAlignments.map((key) =>
-          Number(attributes.get(key) ?? DEFAULT_ALIGNMENT)
-        );
-        const workspace = Number(attributes.get(BlasLt.preferenceMaxWorkspaceBytes) ?? 0);
-        const result = new Uint32Array(Deno.UnsafePointerView.getArrayBuffer(results!, BlasLt.resultBytes));
-        result.set([ALGORITHM, m, n, k, epilogue, workspace, ...alignments]);
-        result.set([workspace, 0, 0], BlasLt.algorithmBytes / 4); // its size and the result's status
-        putInt(found, 1);
-      }),
+    ) => {
+      object(handle, "handle");
+      if (count < 1 || c === null) refuse(INVALID_VALUE);
+      const { m, n, k, epilogue } = sizesOf(
+        object(product, "product"),
+        object(a, "layout"),
+        object(b, "layout"),
+        object(d, "layout"),
+      );
+      const { attributes } = object(preference, "preference");
+      const alignments = BlasLt.preferenceMinAlignments.map((key) =>
+        Number(attributes.get(key) ?? DEFAULT_ALIGNMENT)
+      );
+      const workspace = Number(attributes.get(BlasLt.preferenceMaxWorkspaceBytes) ?? 0);
+      const result = new Uint32Array(Deno.UnsafePointerView.getArrayBuffer(results!, BlasLt.resultBytes));
+      result.set([ALGORITHM, m, n, k, epilogue, workspace, ...alignments]);
+      result.set([workspace, 0, 0], BlasLt.algorithmBytes / 4); // its size and the result's status
+      putInt(found, 1);
+    },
     cublasLtMatmul: (
       handle: Pointer,
       product: Pointer,
@@ -147,38 +142,37 @@ export function blasLtImplementation(
       workspace: bigint,
       workspaceBytes: bigint,
       stream: Pointer,
-    ) =>
-      call(() => {
-        const doing = "cublasLtMatmul";
-        object(handle, "handle");
-        const float = (pointer: Pointer) => new Deno.UnsafePointerView(pointer!).getFloat32();
-        const described = object(product, "product");
-        const [la, lb, ld] = [aLayout, bLayout, dLayout].map((layout) => object(layout, "layout"));
-        const { m, n, k, epilogue } = sizesOf(described, la, lb, ld);
-        const words = new Uint32Array(Deno.UnsafePointerView.getArrayBuffer(algorithm!, BlasLt.algorithmBytes));
-        const same = [ALGORITHM, m, n, k, epilogue].every((word, i) => words[i] === word);
-        if (!same || c !== d || cLayout === null || Number(workspaceBytes) < words[5]) refuse(INVALID_VALUE);
-        const promised = words.slice(6, 10);
-        if (workspace % 256n !== 0n) refuse(INVALID_VALUE);
-        device.memory.range(Number(workspace), Number(workspaceBytes), true, doing);
-        const bias = Number(described.attributes.get(BlasLt.descBiasPointer) ?? 0n);
-        const operation = {
-          ...{ transA: Blas.opT, transB: Blas.opN, m, n, k, alpha: float(alpha), beta: float(beta) },
-          ...{ a: Number(a), lda: la.ld, b: Number(b), ldb: lb.ld, c: Number(d), ldc: ld.ld },
-          ...{ compute: described.compute, epilogue: { bias, relu: epilogue === BlasLt.epilogueReluBias } },
-        };
-        const run = () => { // as on a GPU, the kernel finds wrong alignment
-          [a, b, c, d, BigInt(bias)].forEach((address, i) => {
-            const alignment = promised[Math.min(i, 3)]; // the bias may be read as D is written
-            if (address % BigInt(alignment) === 0n) return;
-            throw new EmulationError(
-              `${doing} has operand ${["A", "B", "C", "D", "bias"][i]} not aligned to ${alignment} bytes as promised`,
-            );
-          });
-          device.counters.libraryCalls++;
-          multiply(device, doing, operation);
-        };
-        device.enqueue(stream, { isCopy: false, run }, doing);
-      }),
+    ) => {
+      const doing = "cublasLtMatmul";
+      object(handle, "handle");
+      const float = (pointer: Pointer) => new Deno.UnsafePointerView(pointer!).getFloat32();
+      const described = object(product, "product");
+      const [la, lb, ld] = [aLayout, bLayout, dLayout].map((layout) => object(layout, "layout"));
+      const { m, n, k, epilogue } = sizesOf(described, la, lb, ld);
+      const words = new Uint32Array(Deno.UnsafePointerView.getArrayBuffer(algorithm!, BlasLt.algorithmBytes));
+      const same = [ALGORITHM, m, n, k, epilogue].every((word, i) => words[i] === word);
+      if (!same || c !== d || cLayout === null || Number(workspaceBytes) < words[5]) refuse(INVALID_VALUE);
+      const promised = words.slice(6, 10);
+      if (workspace % 256n !== 0n) refuse(INVALID_VALUE);
+      device.memory.range(Number(workspace), Number(workspaceBytes), true, doing);
+      const bias = Number(described.attributes.get(BlasLt.descBiasPointer) ?? 0n);
+      const operation = {
+        ...{ transA: Blas.opT, transB: Blas.opN, m, n, k, alpha: float(alpha), beta: float(beta) },
+        ...{ a: Number(a), lda: la.ld, b: Number(b), ldb: lb.ld, c: Number(d), ldc: ld.ld },
+        ...{ compute: described.compute, epilogue: { bias, relu: epilogue === BlasLt.epilogueReluBias } },
+      };
+      const run = () => { // as on a GPU, the kernel finds wrong alignment
+        [a, b, c, d, BigInt(bias)].forEach((address, i) => {
+          const alignment = promised[Math.min(i, 3)]; // the bias may be read as D is written
+          if (address % BigInt(alignment) === 0n) return;
+          throw new EmulationError(
+            `${doing} has operand ${["A", "B", "C", "D", "bias"][i]} not aligned to ${alignment} bytes as promised`,
+          );
+        });
+        device.counters.libraryCalls++;
+        multiply(device, doing, operation);
+      };
+      device.enqueue(stream, { isCopy: false, run }, doing);
+    },
   };
 }

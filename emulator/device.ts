@@ -3,12 +3,12 @@
  * through the real FFI, and kernels run from their PTX. Faults that hardware may not detect (invalid accesses, races,
  * invalid arguments, leaks) are errors; as on hardware they break the device, and its error string says what happened.
  */
-import { blasImplementation } from "./blas.ts";
+import { blasImplementation, EXECUTION_FAILED } from "./blas.ts";
 import { blasLtImplementation } from "./blas_lt.ts";
-import { dnnImplementation } from "./dnn.ts";
+import { dnnImplementation, EXECUTION_FAILED as DNN_FAILED } from "./dnn.ts";
 import { driverImplementation } from "./driver.ts";
 import { type EmulatedTable, throughFfi } from "./marshal.ts";
-import { ncclImplementation } from "./nccl.ts";
+import { ncclImplementation, UNHANDLED } from "./nccl.ts";
 import { runtimeImplementation } from "./runtime.ts";
 import { DeviceState, type EmulatedOptions } from "./state.ts";
 import { type CublasSymbols, cublasSymbols } from "../ffi/cublas.ts";
@@ -33,12 +33,15 @@ export class EmulatedDevice extends DeviceState {
   constructor(options: EmulatedOptions = {}) {
     super(options);
     const { blas, blasLt, dnn, modules, communicators } = this.libraryHandles;
-    const cudart = throughFfi(cudartSymbols, runtimeImplementation(this));
-    const cuda = throughFfi(cudaSymbols, driverImplementation(this, modules as never));
-    const cublas = throughFfi(cublasSymbols, blasImplementation(this, blas as never));
-    const cublasLt = throughFfi(cublasLtSymbols, blasLtImplementation(this, blasLt as never));
-    const cudnn = throughFfi(cudnnSymbols, dnnImplementation(this, dnn as never));
-    const nccl = throughFfi(ncclSymbols, ncclImplementation(this, communicators as never));
+    const cudart = throughFfi(cudartSymbols, runtimeImplementation(this), (body) => this.call(body));
+    const cuda = throughFfi(cudaSymbols, driverImplementation(this, modules as never), (body) => this.call(body));
+    const ofBlas = (body: () => number | void) => this.call(body, EXECUTION_FAILED);
+    const cublas = throughFfi(cublasSymbols, blasImplementation(this, blas as never), ofBlas);
+    const cublasLt = throughFfi(cublasLtSymbols, blasLtImplementation(this, blasLt as never), ofBlas);
+    const ofDnn = (body: () => number | void) => this.call(body, DNN_FAILED);
+    const cudnn = throughFfi(cudnnSymbols, dnnImplementation(this, dnn as never), ofDnn);
+    const ofNccl = (body: () => number | void) => this.call(body, UNHANDLED);
+    const nccl = throughFfi(ncclSymbols, ncclImplementation(this, communicators as never), ofNccl);
     this.cudart = cudart.symbols;
     this.cuda = cuda.symbols;
     this.cublas = cublas.symbols;

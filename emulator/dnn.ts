@@ -12,6 +12,8 @@ interface DnnObject {
   mode?: number;
 }
 
+/** Status of a call that breaks the device, or finds it broken. */
+export const EXECUTION_FAILED = 5000;
 const STATUS: Record<number, string> = {
   0: "CUDNN_STATUS_SUCCESS",
   2000: "CUDNN_STATUS_BAD_PARAM",
@@ -24,11 +26,10 @@ export function dnnImplementation(
   device: DeviceState,
   objects: Handles<DnnObject>,
 ): Implementation<typeof cudnnSymbols> {
-  const BAD_PARAM = 2000, NOT_SUPPORTED = 3000, EXECUTION_FAILED = 5000;
-  const call = (body: () => number | void) => device.call(body, EXECUTION_FAILED);
+  const BAD_PARAM = 2000, NOT_SUPPORTED = 3000;
   const float = (pointer: Pointer) => new Deno.UnsafePointerView(pointer!).getFloat32();
-  const create = (out: Pointer, object: DnnObject) => call(() => putWord(out, objects.add(object)));
-  const destroy = (handle: Pointer) => call(() => objects.remove(handle) ? 0 : BAD_PARAM);
+  const create = (out: Pointer, object: DnnObject) => putWord(out, objects.add(object));
+  const destroy = (handle: Pointer) => objects.remove(handle) ? 0 : BAD_PARAM;
   const floats = (address: bigint, words: number, write: boolean, doing: string) => {
     const { region, offset } = device.memory.range(Number(address), 4 * words, write, doing);
     return region.f32.subarray(offset / 4, offset / 4 + words);
@@ -66,12 +67,11 @@ export function dnnImplementation(
       ),
     cudnnCreate: (out: Pointer) => create(out, { stream: null }),
     cudnnDestroy: destroy,
-    cudnnSetStream: (handle: Pointer, stream: Pointer) =>
-      call(() => {
-        const object = objects.get(handle);
-        if (object === undefined) refuse(BAD_PARAM);
-        object.stream = stream;
-      }),
+    cudnnSetStream: (handle: Pointer, stream: Pointer) => {
+      const object = objects.get(handle);
+      if (object === undefined) refuse(BAD_PARAM);
+      object.stream = stream;
+    },
     cudnnCreateTensorDescriptor: (out: Pointer) => create(out, {}),
     cudnnSetTensor4dDescriptor: (
       tensor: Pointer,
@@ -81,22 +81,20 @@ export function dnnImplementation(
       c: number,
       h: number,
       w: number,
-    ) =>
-      call(() => {
-        const object = objects.get(tensor);
-        if (object === undefined || n < 1 || c < 1 || h < 1 || w < 1) refuse(BAD_PARAM);
-        if (format !== Dnn.tensorNchw || type !== Dnn.dataFloat) refuse(NOT_SUPPORTED);
-        object.words = n * c * h * w;
-      }),
+    ) => {
+      const object = objects.get(tensor);
+      if (object === undefined || n < 1 || c < 1 || h < 1 || w < 1) refuse(BAD_PARAM);
+      if (format !== Dnn.tensorNchw || type !== Dnn.dataFloat) refuse(NOT_SUPPORTED);
+      object.words = n * c * h * w;
+    },
     cudnnDestroyTensorDescriptor: destroy,
     cudnnCreateActivationDescriptor: (out: Pointer) => create(out, {}),
-    cudnnSetActivationDescriptor: (activation: Pointer, mode: number, _nan: number, _coefficient: number) =>
-      call(() => {
-        const object = objects.get(activation);
-        if (object === undefined) refuse(BAD_PARAM);
-        if (mode !== Dnn.activationRelu && mode !== Dnn.activationSigmoid) refuse(NOT_SUPPORTED);
-        object.mode = mode;
-      }),
+    cudnnSetActivationDescriptor: (activation: Pointer, mode: number, _nan: number, _coefficient: number) => {
+      const object = objects.get(activation);
+      if (object === undefined) refuse(BAD_PARAM);
+      if (mode !== Dnn.activationRelu && mode !== Dnn.activationSigmoid) refuse(NOT_SUPPORTED);
+      object.mode = mode;
+    },
     cudnnDestroyActivationDescriptor: destroy,
     cudnnActivationForward: (
       handle: Pointer,
@@ -107,15 +105,14 @@ export function dnnImplementation(
       beta: Pointer,
       yTensor: Pointer,
       y: bigint,
-    ) =>
-      call(() => {
-        const [mode, words] = [objects.get(activation)?.mode, objects.get(xTensor)?.words];
-        if (mode === undefined || words === undefined || objects.get(yTensor)?.words !== words) refuse(BAD_PARAM);
-        const value = mode === Dnn.activationRelu
-          ? (v: number) => Math.max(v, 0)
-          : (v: number) => 1 / (1 + Math.exp(-v));
-        queue(handle, "cudnnActivationForward", words, alpha, beta, y, [x], ([values], i) => value(values[i]));
-      }),
+    ) => {
+      const [mode, words] = [objects.get(activation)?.mode, objects.get(xTensor)?.words];
+      if (mode === undefined || words === undefined || objects.get(yTensor)?.words !== words) refuse(BAD_PARAM);
+      const value = mode === Dnn.activationRelu
+        ? (v: number) => Math.max(v, 0)
+        : (v: number) => 1 / (1 + Math.exp(-v));
+      queue(handle, "cudnnActivationForward", words, alpha, beta, y, [x], ([values], i) => value(values[i]));
+    },
     cudnnActivationBackward: (
       handle: Pointer,
       activation: Pointer,
@@ -129,22 +126,21 @@ export function dnnImplementation(
       beta: Pointer,
       dxTensor: Pointer,
       dx: bigint,
-    ) =>
-      call(() => {
-        const mode = objects.get(activation)?.mode;
-        const words = [yTensor, dyTensor, xTensor, dxTensor].map((tensor) => objects.get(tensor)?.words);
-        if (mode === undefined || words[0] === undefined || words.some((w) => w !== words[0])) refuse(BAD_PARAM);
-        const slope = mode === Dnn.activationRelu ? (v: number) => v > 0 ? 1 : 0 : (v: number) => v * (1 - v);
-        queue(
-          handle,
-          "cudnnActivationBackward",
-          words[0],
-          alpha,
-          beta,
-          dx,
-          [y, dy, x],
-          ([values, gradients], i) => gradients[i] * slope(values[i]),
-        );
-      }),
+    ) => {
+      const mode = objects.get(activation)?.mode;
+      const words = [yTensor, dyTensor, xTensor, dxTensor].map((tensor) => objects.get(tensor)?.words);
+      if (mode === undefined || words[0] === undefined || words.some((w) => w !== words[0])) refuse(BAD_PARAM);
+      const slope = mode === Dnn.activationRelu ? (v: number) => v > 0 ? 1 : 0 : (v: number) => v * (1 - v);
+      queue(
+        handle,
+        "cudnnActivationBackward",
+        words[0],
+        alpha,
+        beta,
+        dx,
+        [y, dy, x],
+        ([values, gradients], i) => gradients[i] * slope(values[i]),
+      );
+    },
   };
 }

@@ -39,38 +39,34 @@ export function driverImplementation(
       put(out, code === 700 ? device.fault ?? NAMES[700][1] : NAMES[code]?.[1] ?? "unrecognized error code");
       return 0;
     },
-    cuInit: (_flags: number) => device.call(() => {}),
-    cuDeviceGet: (out: Pointer, ordinal: number) => device.call(() => putInt(out, ordinal)),
-    cuDeviceGetName: (name: Pointer, length: number, _device: number) =>
-      device.call(() => {
-        const bytes = new TextEncoder().encode("emulated device\0").subarray(0, length);
-        new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(name!, bytes.length)).set(bytes);
-      }),
-    cuModuleLoadData: (out: Pointer, image: Pointer) =>
-      device.call(() => {
-        const module: Module = new Map();
-        const handle = modules.add(module);
-        let offset = 0n;
-        for (const entry of parsePtx(text(image))) {
-          const kernel = new Kernel(entry);
-          const address = handle * 0x1000n + 16n * offset++;
-          module.set(entry.name, { kernel, handle: address });
-          functions.set(address, kernel);
-        }
-        putWord(out, handle);
-      }),
-    cuModuleUnload: (handle: Pointer) =>
-      device.call(() => {
-        device.drainAll();
-        for (const { handle: address } of modules.get(handle)?.values() ?? []) functions.delete(address);
-        if (!modules.remove(handle)) refuse(INVALID_HANDLE);
-      }),
-    cuModuleGetFunction: (out: Pointer, handle: Pointer, name: Pointer) =>
-      device.call(() => {
-        const found = modules.get(handle)?.get(text(name));
-        if (found === undefined) refuse(NOT_FOUND);
-        putWord(out, found.handle);
-      }),
+    cuInit: (_flags: number) => {},
+    cuDeviceGet: (out: Pointer, ordinal: number) => putInt(out, ordinal),
+    cuDeviceGetName: (name: Pointer, length: number, _device: number) => {
+      const bytes = new TextEncoder().encode("emulated device\0").subarray(0, length);
+      new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(name!, bytes.length)).set(bytes);
+    },
+    cuModuleLoadData: (out: Pointer, image: Pointer) => {
+      const module: Module = new Map();
+      const handle = modules.add(module);
+      let offset = 0n;
+      for (const entry of parsePtx(text(image))) {
+        const kernel = new Kernel(entry);
+        const address = handle * 0x1000n + 16n * offset++;
+        module.set(entry.name, { kernel, handle: address });
+        functions.set(address, kernel);
+      }
+      putWord(out, handle);
+    },
+    cuModuleUnload: (handle: Pointer) => {
+      device.drainAll();
+      for (const { handle: address } of modules.get(handle)?.values() ?? []) functions.delete(address);
+      if (!modules.remove(handle)) refuse(INVALID_HANDLE);
+    },
+    cuModuleGetFunction: (out: Pointer, handle: Pointer, name: Pointer) => {
+      const found = modules.get(handle)?.get(text(name));
+      if (found === undefined) refuse(NOT_FOUND);
+      putWord(out, found.handle);
+    },
     cuLaunchKernel: (
       handle: Pointer,
       gridX: number,
@@ -83,26 +79,25 @@ export function driverImplementation(
       stream: Pointer,
       kernelParams: Pointer,
       extra: Pointer,
-    ) =>
-      device.call(() => {
-        const kernel = functions.get(BigInt(Deno.UnsafePointer.value(handle)));
-        if (kernel === undefined) refuse(INVALID_HANDLE);
-        const { name } = kernel.entry;
-        if (gridY * gridZ * blockY * blockZ !== 1) {
-          throw new EmulationError(`launch of ${name}: grids of more than one dimension are not emulated`);
-        }
-        if (kernelParams !== null || extra === null) {
-          throw new EmulationError(`launch of ${name}: arguments must come as one block of known length (extra)`);
-        }
-        const packed = packedArguments(extra, name);
-        kernel.check(gridX, blockX, sharedBytes, packed.length);
-        const run = () => {
-          device.counters.kernels++;
-          device.traffic?.beginLaunch(name);
-          kernel.run(device.memory, gridX, blockX, sharedBytes, packed, device.traffic);
-        };
-        device.enqueue(stream, { isCopy: false, run }, `launch of ${name}`);
-      }),
+    ) => {
+      const kernel = functions.get(BigInt(Deno.UnsafePointer.value(handle)));
+      if (kernel === undefined) refuse(INVALID_HANDLE);
+      const { name } = kernel.entry;
+      if (gridY * gridZ * blockY * blockZ !== 1) {
+        throw new EmulationError(`launch of ${name}: grids of more than one dimension are not emulated`);
+      }
+      if (kernelParams !== null || extra === null) {
+        throw new EmulationError(`launch of ${name}: arguments must come as one block of known length (extra)`);
+      }
+      const packed = packedArguments(extra, name);
+      kernel.check(gridX, blockX, sharedBytes, packed.length);
+      const run = () => {
+        device.counters.kernels++;
+        device.traffic?.beginLaunch(name);
+        kernel.run(device.memory, gridX, blockX, sharedBytes, packed, device.traffic);
+      };
+      device.enqueue(stream, { isCopy: false, run }, `launch of ${name}`);
+    },
   };
 }
 

@@ -18,14 +18,27 @@ export interface EmulatedTable<S extends Table> {
   close(): void;
 }
 
-/** Creates a C function for each function of the implementation, and a foreign call to it with the same signature. */
-export function throughFfi<const S extends Table>(table: S, implementation: Implementation<S>): EmulatedTable<S> {
+/** Functions that describe a status, and work even if the device is broken. */
+const OF_ERRORS = /^cuGetError/;
+
+/**
+ * Creates a C function for each function of the implementation, and a foreign call to it with the same signature. Those
+ * that return a status run in `guard`, which returns it: 0, or that of an error.
+ */
+export function throughFfi<const S extends Table>(
+  table: S,
+  implementation: Implementation<S>,
+  guard: (body: () => number | void) => number,
+): EmulatedTable<S> {
   const symbols: Record<string, unknown> = {};
   const callbacks: { close(): void }[] = [];
   for (const [name, declaration] of Object.entries(table)) {
     const { parameters, result } = declaration as Deno.ForeignFunction;
     const definition = { parameters, result } as Deno.UnsafeCallbackDefinition;
-    const callback = new Deno.UnsafeCallback(definition, implementation[name] as never);
+    const own = implementation[name] as unknown as (...values: unknown[]) => number | void;
+    const isGuarded = result === "i32" && !OF_ERRORS.test(name);
+    const run = isGuarded ? (...values: unknown[]) => guard(() => own(...values)) : own;
+    const callback = new Deno.UnsafeCallback(definition, run as never);
     const call = new Deno.UnsafeFnPointer(callback.pointer, definition as Deno.ForeignFunction);
     symbols[name] = (...values: unknown[]) => (call.call as (...values: unknown[]) => unknown)(...values);
     callbacks.push(callback);

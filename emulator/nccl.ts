@@ -19,7 +19,9 @@ const TEXTS: Record<number, string> = {
   4: "invalid argument",
   5: "invalid usage",
 };
-const UNHANDLED = 1, SYSTEM_ERROR = 2, INVALID_ARGUMENT = 4, INVALID_USAGE = 5;
+/** Status of a call that breaks the device, or finds it broken. */
+export const UNHANDLED = 1;
+const SYSTEM_ERROR = 2, INVALID_ARGUMENT = 4, INVALID_USAGE = 5;
 
 /** First word of an id, which also identifies the shared pages. */
 const MAGIC = 0x484f5453;
@@ -166,7 +168,6 @@ export function ncclImplementation(
   device: DeviceState,
   communicators: Handles<Communicator>,
 ): Implementation<typeof ncclSymbols> {
-  const call = (body: () => number | void) => device.call(body, UNHANDLED);
   const communicatorOf = (handle: Pointer): Communicator => communicators.get(handle) ?? refuse(INVALID_ARGUMENT);
 
   const floats = (address: bigint, words: bigint, write: boolean, doing: string): Float32Array => {
@@ -186,38 +187,34 @@ export function ncclImplementation(
     }, doing);
 
   return {
-    ncclGetVersion: (version: Pointer) => call(() => putInt(version, VERSION)),
+    ncclGetVersion: (version: Pointer) => putInt(version, VERSION),
     ncclGetErrorString: (code: number) => device.strings.pointer(TEXTS[code] ?? "unknown result code"),
     ncclGetLastError: (_communicator: Pointer) => device.strings.pointer(device.fault ?? ""),
-    ncclGetUniqueId: (out: Pointer) =>
-      call(() => {
-        const pages = systemCall(() => createSharedPages(sharedBytes(MAX_RANKS)));
-        device.pages.set(pages.file, pages);
-        const words = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(out!, UNIQUE_ID_BYTES));
-        words.fill(0);
-        words.set([MAGIC, pages.process, pages.file]);
-      }),
-    ncclCommInitRank: (out: Pointer, ranks: number, id: Uint8Array<ArrayBuffer>, rank: number) =>
-      call(() => {
-        const [magic, process, file] = new Int32Array(id.slice().buffer);
-        if (magic !== MAGIC || ranks < 1 || rank < 0 || rank >= ranks) refuse(INVALID_ARGUMENT);
-        if (ranks > MAX_RANKS) refuse(INVALID_USAGE);
-        const communicator = systemCall(() => new Communicator({ process, file }, rank, ranks, device.timeoutMs));
-        device.joinedCommunicators.push(communicator);
-        communicator.join();
-        device.closePages(file); // all ranks have mapped them
-        putWord(out, communicators.add(communicator));
-      }),
-    ncclCommDestroy: (handle: Pointer) =>
-      call(() => {
-        device.drainAll();
-        if (!communicators.remove(handle)) refuse(INVALID_ARGUMENT);
-      }),
-    ncclCommAbort: (handle: Pointer) =>
-      call(() => {
-        communicatorOf(handle).abort();
-        communicators.remove(handle);
-      }),
+    ncclGetUniqueId: (out: Pointer) => {
+      const pages = systemCall(() => createSharedPages(sharedBytes(MAX_RANKS)));
+      device.pages.set(pages.file, pages);
+      const words = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(out!, UNIQUE_ID_BYTES));
+      words.fill(0);
+      words.set([MAGIC, pages.process, pages.file]);
+    },
+    ncclCommInitRank: (out: Pointer, ranks: number, id: Uint8Array<ArrayBuffer>, rank: number) => {
+      const [magic, process, file] = new Int32Array(id.slice().buffer);
+      if (magic !== MAGIC || ranks < 1 || rank < 0 || rank >= ranks) refuse(INVALID_ARGUMENT);
+      if (ranks > MAX_RANKS) refuse(INVALID_USAGE);
+      const communicator = systemCall(() => new Communicator({ process, file }, rank, ranks, device.timeoutMs));
+      device.joinedCommunicators.push(communicator);
+      communicator.join();
+      device.closePages(file); // all ranks have mapped them
+      putWord(out, communicators.add(communicator));
+    },
+    ncclCommDestroy: (handle: Pointer) => {
+      device.drainAll();
+      if (!communicators.remove(handle)) refuse(INVALID_ARGUMENT);
+    },
+    ncclCommAbort: (handle: Pointer) => {
+      communicatorOf(handle).abort();
+      communicators.remove(handle);
+    },
     ncclAllReduce: (
       from: bigint,
       to: bigint,
@@ -226,29 +223,27 @@ export function ncclImplementation(
       operation: number,
       handle: Pointer,
       stream: Pointer,
-    ) =>
-      call(() => {
-        const communicator = communicatorOf(handle);
-        if (type !== Collectives.float32 || operation !== Collectives.sum) refuse(INVALID_USAGE);
-        const doing = "ncclAllReduce";
-        const run = () => communicator.allReduce(floats(from, count, false, doing), floats(to, count, true, doing));
-        exchange(doing, stream, run);
-      }),
-    ncclAllGather: (from: bigint, to: bigint, count: bigint, type: number, handle: Pointer, stream: Pointer) =>
-      call(() => {
-        const communicator = communicatorOf(handle);
-        if (type !== Collectives.float32) refuse(INVALID_USAGE);
-        const doing = "ncclAllGather";
-        const all = count * BigInt(communicator.ranks), place = (from - to) / 4n;
-        const apart = from + 4n * count <= to || from >= to + 4n * all;
-        if (!apart && place !== count * BigInt(communicator.rank)) {
-          throw new EmulationError(
-            `${doing} sends word ${place} of what it receives: not the place of rank ${communicator.rank}`,
-          );
-        }
-        const run = () => communicator.allGather(floats(from, count, false, doing), floats(to, all, true, doing));
-        exchange(doing, stream, run);
-      }),
+    ) => {
+      const communicator = communicatorOf(handle);
+      if (type !== Collectives.float32 || operation !== Collectives.sum) refuse(INVALID_USAGE);
+      const doing = "ncclAllReduce";
+      const run = () => communicator.allReduce(floats(from, count, false, doing), floats(to, count, true, doing));
+      exchange(doing, stream, run);
+    },
+    ncclAllGather: (from: bigint, to: bigint, count: bigint, type: number, handle: Pointer, stream: Pointer) => {
+      const communicator = communicatorOf(handle);
+      if (type !== Collectives.float32) refuse(INVALID_USAGE);
+      const doing = "ncclAllGather";
+      const all = count * BigInt(communicator.ranks), place = (from - to) / 4n;
+      const apart = from + 4n * count <= to || from >= to + 4n * all;
+      if (!apart && place !== count * BigInt(communicator.rank)) {
+        throw new EmulationError(
+          `${doing} sends word ${place} of what it receives: not the place of rank ${communicator.rank}`,
+        );
+      }
+      const run = () => communicator.allGather(floats(from, count, false, doing), floats(to, all, true, doing));
+      exchange(doing, stream, run);
+    },
   };
 }
 

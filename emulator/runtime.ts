@@ -70,48 +70,41 @@ export function runtimeImplementation(device: DeviceState): Implementation<typeo
       strings.pointer(
         code === 700 && device.fault !== undefined ? device.fault : NAMES[code]?.[1] ?? "unrecognized error code",
       ),
-    cudaRuntimeGetVersion: (version: Pointer) => device.call(() => putInt(version, VERSION)),
-    cudaDriverGetVersion: (version: Pointer) => device.call(() => putInt(version, VERSION)),
-    cudaGetDeviceCount: (count: Pointer) => device.call(() => putInt(count, device.devices)),
-    cudaSetDevice: (ordinal: number) =>
-      device.call(() => ordinal >= 0 && ordinal < device.devices ? 0 : INVALID_DEVICE),
+    cudaRuntimeGetVersion: (version: Pointer) => putInt(version, VERSION),
+    cudaDriverGetVersion: (version: Pointer) => putInt(version, VERSION),
+    cudaGetDeviceCount: (count: Pointer) => putInt(count, device.devices),
+    cudaSetDevice: (ordinal: number) => ordinal >= 0 && ordinal < device.devices ? 0 : INVALID_DEVICE,
     cudaDeviceGetAttribute: (value: Pointer, attribute: number, _device: number) =>
-      device.call(() => putInt(value, ATTRIBUTES[attribute] ?? 0)),
-    cudaMemGetInfo: (free: Pointer, total: Pointer) =>
-      device.call(() => {
-        putWord(free, BigInt(memory.totalBytes - memory.usedBytes));
-        putWord(total, BigInt(memory.totalBytes));
-      }),
-    cudaMalloc: (out: Pointer, byteLength: bigint) =>
-      device.call(() => {
-        const address = memory.allocate(Number(byteLength));
-        if (address === undefined) refuse(OUT_OF_MEMORY);
-        putWord(out, BigInt(address));
-      }),
-    cudaFree: (address: bigint) =>
-      device.call(() => {
-        device.drainAll(); // as on hardware: cudaFree waits for the device
-        memory.free(Number(address));
-      }),
-    cudaHostAlloc: (out: Pointer, byteLength: bigint, _flags: number) =>
-      device.call(() => {
-        const bytes = new Uint8Array(Math.max(1, Number(byteLength)));
-        const address = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes)));
-        device.pinned.set(address, bytes);
-        putWord(out, address);
-      }),
-    cudaFreeHost: (address: bigint) =>
-      device.call(() => {
-        device.drainAll();
-        if (!device.pinned.delete(address)) {
-          throw new EmulationError("cudaFreeHost of an address that is not allocated");
-        }
-      }),
-    cudaMemcpyAsync: (dst: bigint, src: bigint, byteLength: bigint, kind: number, handle: Pointer) =>
-      device.call(() => {
-        const run = () => copy(dst, src, Number(byteLength), kind, "cudaMemcpyAsync");
-        stream(handle, "cudaMemcpyAsync").enqueue({ isCopy: true, run });
-      }),
+      putInt(value, ATTRIBUTES[attribute] ?? 0),
+    cudaMemGetInfo: (free: Pointer, total: Pointer) => {
+      putWord(free, BigInt(memory.totalBytes - memory.usedBytes));
+      putWord(total, BigInt(memory.totalBytes));
+    },
+    cudaMalloc: (out: Pointer, byteLength: bigint) => {
+      const address = memory.allocate(Number(byteLength));
+      if (address === undefined) refuse(OUT_OF_MEMORY);
+      putWord(out, BigInt(address));
+    },
+    cudaFree: (address: bigint) => {
+      device.drainAll(); // as on hardware: cudaFree waits for the device
+      memory.free(Number(address));
+    },
+    cudaHostAlloc: (out: Pointer, byteLength: bigint, _flags: number) => {
+      const bytes = new Uint8Array(Math.max(1, Number(byteLength)));
+      const address = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes)));
+      device.pinned.set(address, bytes);
+      putWord(out, address);
+    },
+    cudaFreeHost: (address: bigint) => {
+      device.drainAll();
+      if (!device.pinned.delete(address)) {
+        throw new EmulationError("cudaFreeHost of an address that is not allocated");
+      }
+    },
+    cudaMemcpyAsync: (dst: bigint, src: bigint, byteLength: bigint, kind: number, handle: Pointer) => {
+      const run = () => copy(dst, src, Number(byteLength), kind, "cudaMemcpyAsync");
+      stream(handle, "cudaMemcpyAsync").enqueue({ isCopy: true, run });
+    },
     cudaMemcpy2DAsync: (
       dst: bigint,
       dpitch: bigint,
@@ -121,82 +114,70 @@ export function runtimeImplementation(device: DeviceState): Implementation<typeo
       height: bigint,
       kind: number,
       handle: Pointer,
-    ) =>
-      device.call(() => {
-        if (width > dpitch || width > spitch) refuse(INVALID_VALUE);
-        const run = () => {
-          for (let row = 0n; row < height; row++) {
-            copy(dst + row * dpitch, src + row * spitch, Number(width), kind, "cudaMemcpy2DAsync");
-          }
-        };
-        stream(handle, "cudaMemcpy2DAsync").enqueue({ isCopy: true, run });
-      }),
-    cudaMemsetAsync: (address: bigint, value: number, byteLength: bigint, handle: Pointer) =>
-      device.call(() => {
-        const run = () => void bytesAt(address, Number(byteLength), true, true, "cudaMemsetAsync").fill(value);
-        stream(handle, "cudaMemsetAsync").enqueue({ isCopy: false, run });
-      }),
-    cudaStreamCreateWithFlags: (out: Pointer, _flags: number) =>
-      device.call(() => {
-        const made = new Stream(device.copiesFirst);
-        device.allStreams.push(made);
-        putWord(out, device.streams.add(made));
-      }),
-    cudaStreamDestroy: (handle: Pointer) =>
-      device.call(() => {
-        stream(handle, "cudaStreamDestroy").drain();
-        device.streams.remove(handle);
-      }),
-    cudaStreamSynchronize: (handle: Pointer) =>
-      device.call(() => {
-        const waited = stream(handle, "cudaStreamSynchronize");
-        if (waited.captured !== undefined) throw new EmulationError("cudaStreamSynchronize during stream capture");
-        waited.drain();
-      }),
+    ) => {
+      if (width > dpitch || width > spitch) refuse(INVALID_VALUE);
+      const run = () => {
+        for (let row = 0n; row < height; row++) {
+          copy(dst + row * dpitch, src + row * spitch, Number(width), kind, "cudaMemcpy2DAsync");
+        }
+      };
+      stream(handle, "cudaMemcpy2DAsync").enqueue({ isCopy: true, run });
+    },
+    cudaMemsetAsync: (address: bigint, value: number, byteLength: bigint, handle: Pointer) => {
+      const run = () => void bytesAt(address, Number(byteLength), true, true, "cudaMemsetAsync").fill(value);
+      stream(handle, "cudaMemsetAsync").enqueue({ isCopy: false, run });
+    },
+    cudaStreamCreateWithFlags: (out: Pointer, _flags: number) => {
+      const made = new Stream(device.copiesFirst);
+      device.allStreams.push(made);
+      putWord(out, device.streams.add(made));
+    },
+    cudaStreamDestroy: (handle: Pointer) => {
+      stream(handle, "cudaStreamDestroy").drain();
+      device.streams.remove(handle);
+    },
+    cudaStreamSynchronize: (handle: Pointer) => {
+      const waited = stream(handle, "cudaStreamSynchronize");
+      if (waited.captured !== undefined) throw new EmulationError("cudaStreamSynchronize during stream capture");
+      waited.drain();
+    },
     cudaStreamWaitEvent: (handle: Pointer, waited: Pointer, _flags: number) =>
-      device.call(() => stream(handle, "cudaStreamWaitEvent").wait(event(waited, "cudaStreamWaitEvent"))),
-    cudaEventCreateWithFlags: (out: Pointer, _flags: number) =>
-      device.call(() => putWord(out, device.events.add(new Event()))),
-    cudaEventDestroy: (handle: Pointer) => device.call(() => device.events.remove(handle) ? 0 : INVALID_HANDLE),
+      stream(handle, "cudaStreamWaitEvent").wait(event(waited, "cudaStreamWaitEvent")),
+    cudaEventCreateWithFlags: (out: Pointer, _flags: number) => putWord(out, device.events.add(new Event())),
+    cudaEventDestroy: (handle: Pointer) => device.events.remove(handle) ? 0 : INVALID_HANDLE,
     cudaEventRecord: (recorded: Pointer, handle: Pointer) =>
-      device.call(() => stream(handle, "cudaEventRecord").record(event(recorded, "cudaEventRecord"))),
-    cudaEventSynchronize: (handle: Pointer) => device.call(() => reach(event(handle, "cudaEventSynchronize"))),
-    cudaEventElapsedTime: (milliseconds: Pointer, start: Pointer, end: Pointer) =>
-      device.call(() => {
-        const doing = "cudaEventElapsedTime";
-        putFloat(milliseconds, event(end, doing).time - event(start, doing).time);
-      }),
-    cudaStreamBeginCapture: (handle: Pointer, _mode: number) =>
-      device.call(() => {
-        const capturing = stream(handle, "cudaStreamBeginCapture");
-        if (capturing.captured !== undefined) throw new EmulationError("cudaStreamBeginCapture of a capturing stream");
-        capturing.captured = [];
-      }),
-    cudaStreamEndCapture: (handle: Pointer, out: Pointer) =>
-      device.call(() => {
-        const capturing = stream(handle, "cudaStreamEndCapture");
-        if (capturing.captured === undefined) throw new EmulationError("cudaStreamEndCapture without a begin");
-        putWord(out, device.graphs.add(capturing.captured));
-        capturing.captured = undefined;
-      }),
-    cudaGraphInstantiateWithFlags: (out: Pointer, graph: Pointer, _flags: bigint) =>
-      device.call(() => {
-        const operations = device.graphs.get(graph);
-        if (operations === undefined) refuse(INVALID_HANDLE);
-        putWord(out, device.graphExecutables.add([...operations]));
-      }),
-    cudaGraphLaunch: (graph: Pointer, handle: Pointer) =>
-      device.call(() => {
-        const operations: Operation[] | undefined = device.graphExecutables.get(graph);
-        if (operations === undefined) refuse(INVALID_HANDLE);
-        const run = () => operations.forEach((operation) => operation.run());
-        stream(handle, "cudaGraphLaunch").enqueue({ isCopy: false, run });
-      }),
-    cudaGraphExecDestroy: (graph: Pointer) =>
-      device.call(() => {
-        device.drainAll();
-        if (!device.graphExecutables.remove(graph)) refuse(INVALID_HANDLE);
-      }),
-    cudaGraphDestroy: (graph: Pointer) => device.call(() => device.graphs.remove(graph) ? 0 : INVALID_HANDLE),
+      stream(handle, "cudaEventRecord").record(event(recorded, "cudaEventRecord")),
+    cudaEventSynchronize: (handle: Pointer) => reach(event(handle, "cudaEventSynchronize")),
+    cudaEventElapsedTime: (milliseconds: Pointer, start: Pointer, end: Pointer) => {
+      const doing = "cudaEventElapsedTime";
+      putFloat(milliseconds, event(end, doing).time - event(start, doing).time);
+    },
+    cudaStreamBeginCapture: (handle: Pointer, _mode: number) => {
+      const capturing = stream(handle, "cudaStreamBeginCapture");
+      if (capturing.captured !== undefined) throw new EmulationError("cudaStreamBeginCapture of a capturing stream");
+      capturing.captured = [];
+    },
+    cudaStreamEndCapture: (handle: Pointer, out: Pointer) => {
+      const capturing = stream(handle, "cudaStreamEndCapture");
+      if (capturing.captured === undefined) throw new EmulationError("cudaStreamEndCapture without a begin");
+      putWord(out, device.graphs.add(capturing.captured));
+      capturing.captured = undefined;
+    },
+    cudaGraphInstantiateWithFlags: (out: Pointer, graph: Pointer, _flags: bigint) => {
+      const operations = device.graphs.get(graph);
+      if (operations === undefined) refuse(INVALID_HANDLE);
+      putWord(out, device.graphExecutables.add([...operations]));
+    },
+    cudaGraphLaunch: (graph: Pointer, handle: Pointer) => {
+      const operations: Operation[] | undefined = device.graphExecutables.get(graph);
+      if (operations === undefined) refuse(INVALID_HANDLE);
+      const run = () => operations.forEach((operation) => operation.run());
+      stream(handle, "cudaGraphLaunch").enqueue({ isCopy: false, run });
+    },
+    cudaGraphExecDestroy: (graph: Pointer) => {
+      device.drainAll();
+      if (!device.graphExecutables.remove(graph)) refuse(INVALID_HANDLE);
+    },
+    cudaGraphDestroy: (graph: Pointer) => device.graphs.remove(graph) ? 0 : INVALID_HANDLE,
   };
 }
