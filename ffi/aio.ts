@@ -3,7 +3,8 @@
  * files opened with O_DIRECT are transferred asynchronously; a transfer of another file is complete when it has begun.
  */
 import { LibraryError } from "./library.ts";
-import { addressOf, SystemCalls } from "./syscall.ts";
+import { addressOf } from "./pointer.ts";
+import { SystemCalls } from "./syscall.ts";
 
 /** Numbers of the calls. */
 const CALLS = {

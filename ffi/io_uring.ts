@@ -4,7 +4,8 @@
  */
 import { openLibc } from "./libc.ts";
 import { LibraryError } from "./library.ts";
-import { addressOf, SystemCalls } from "./syscall.ts";
+import { addressOf } from "./pointer.ts";
+import { SystemCalls } from "./syscall.ts";
 
 const symbols = {
   mmap: {

@@ -1,6 +1,7 @@
 /** Advice to the operating system about memory that this process already has. */
 import { openLibc } from "./libc.ts";
 import { LibraryError } from "./library.ts";
+import { addressOf } from "./pointer.ts";
 
 const symbols = {
   madvise: {
@@ -33,8 +34,7 @@ export function adviseHugePages(memory: Uint8Array): boolean {
     if (error instanceof LibraryError) return false;
     throw error;
   }
-  const address = Deno.UnsafePointer.value(Deno.UnsafePointer.of(memory as Uint8Array<ArrayBuffer>));
-  const skip = Number(-address & BigInt(PAGE_BYTES - 1));
+  const skip = Number(-addressOf(memory) & BigInt(PAGE_BYTES - 1));
   if (memory.length <= skip) return false;
   return libc.madvise(memory.subarray(skip) as Uint8Array<ArrayBuffer>, BigInt(memory.length - skip), HUGE_PAGES) === 0;
 }

@@ -9,8 +9,8 @@ export function pointerAt(address: bigint): Deno.PointerValue {
  * Address of a typed array's memory, which does not move. The caller must keep the array alive while it uses the
  * address.
  */
-export function addressOf(array: ArrayBufferView<ArrayBuffer>): bigint {
-  return BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(array)));
+export function addressOf(array: ArrayBufferView): bigint {
+  return BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(array as ArrayBufferView<ArrayBuffer>)));
 }
 
 /** A view of foreign memory. Create it once: every view adds work for the garbage collector. */

@@ -2,7 +2,7 @@
  * Reads and writes at positions of files by the C library of Linux or macOS, which any thread can make to memory known
  * by its address.
  */
-import { openLibrary } from "./library.ts";
+import { openLibc } from "./libc.ts";
 
 const symbols = {
   pread: {
@@ -32,14 +32,7 @@ const symbols = {
 
 /** A function that makes one transfer and returns its bytes, or a negative error number. Throws LibraryError. */
 export function openPread(): (write: boolean, fd: number, position: number, address: number, length: number) => number {
-  const { symbols: libc } = openLibrary({
-    name: "the C library",
-    environment: "HOTSET_LIBC",
-    names: ["libc.so.6", "libSystem.B.dylib"], // of Linux and macOS
-    folders: [],
-    symbols,
-    install: "apt-get install libc6",
-  });
+  const libc = openLibc(symbols, ["libc.so.6", "libSystem.B.dylib"]); // of Linux and macOS
   return (write, fd, position, address, length) => {
     const memory = Deno.UnsafePointer.create(BigInt(address));
     const result = write

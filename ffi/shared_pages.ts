@@ -67,7 +67,7 @@ export function mapSharedPages({ process, file }: SharedPages, target: Uint8Arra
   const own = process === Deno.pid;
   const from = own ? file : open(cString(`/proc/${process}/fd/${file}`), OPEN_READ_WRITE);
   if (from < 0) throw new Error(`Cannot share memory: process ${process} denies access to its memory`);
-  const address = addressOf(target as Uint8Array<ArrayBuffer>);
+  const address = addressOf(target);
   const mapped = mmap(address, BigInt(target.length), READ_WRITE, SHARED_FIXED, from, 0n);
   if (!own) close(from);
   if (BigInt(mapped) !== address) throw new Error(`Cannot share memory: mmap of ${target.length} bytes failed`);

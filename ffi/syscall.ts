@@ -38,8 +38,3 @@ export class SystemCalls {
     return -new Deno.UnsafePointerView(this.#libc.__errno_location()!).getInt32();
   }
 }
-
-/** The address of memory, which must not move. */
-export function addressOf(memory: Uint8Array | Int32Array | Uint32Array | BigUint64Array): bigint {
-  return Deno.UnsafePointer.value(Deno.UnsafePointer.of(memory as Uint8Array<ArrayBuffer>));
-}

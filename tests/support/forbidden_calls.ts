@@ -3,7 +3,8 @@
  *
  * deno run -A tests/support/forbidden_calls.ts DATASET OUT NUMBER...
  */
-import { addressOf, SystemCalls } from "../../ffi/syscall.ts";
+import { addressOf } from "../../ffi/pointer.ts";
+import { SystemCalls } from "../../ffi/syscall.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { startRun } from "../../src/run/run.ts";
 import { CONFIG } from "./row_runs.ts";

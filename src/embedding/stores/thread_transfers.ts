@@ -1,6 +1,6 @@
 /** Transfers by threads, each of which makes one at a time: where the system has or permits no asynchronous ones. */
 import { openPread } from "../../../ffi/pread.ts";
-import { addressOf } from "../../../ffi/syscall.ts";
+import { addressOf } from "../../../ffi/pointer.ts";
 import { type Work, WorkRing } from "../../threads/work_ring.ts";
 
 /** Threads besides the caller's, which makes transfers itself while it waits. */
