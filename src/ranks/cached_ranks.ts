@@ -37,8 +37,6 @@ export interface RowMovers {
  * first moves rows; the plan is a function of the batches, so all set the same positions.
  */
 export class CachedRanks extends RankGroup {
-  readonly ranks: number;
-  readonly device: string;
   readonly #ranks: RankGroup;
   readonly #cache: RowCache;
   readonly #owned: Disposable;
@@ -60,10 +58,8 @@ export class CachedRanks extends RankGroup {
   ) {
     const onDevices = lookAhead !== undefined;
     const beside = onDevices || ranks instanceof LocalRank ? 0 : 1;
-    super(ranks.memory, lookAhead ?? cache.lookAhead - beside);
+    super(ranks.memory, ranks.ranks, ranks.device, lookAhead ?? cache.lookAhead - beside);
     const { plan, batchShape, full, host } = ranks.memory;
-    this.ranks = ranks.ranks;
-    this.device = ranks.device;
     this.#ranks = ranks;
     this.#cache = cache;
     this.#owned = owned;

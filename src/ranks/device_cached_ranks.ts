@@ -25,16 +25,12 @@ export function planDeviceCache(
 
 /** Ranks with rows on devices. This thread plans the cache and sets the positions of rows in each batch. */
 export class DeviceCachedRanks extends RankGroup {
-  readonly ranks: number;
-  readonly device: string;
   readonly #ranks: RankGroup;
   readonly #cache: DeviceCache;
 
   /** The full tables of the ranks are in host memory, everything else of the model is on their devices. */
   constructor(ranks: RankGroup) {
-    super(ranks.memory, DEVICE_LOOK_AHEAD);
-    this.ranks = ranks.ranks;
-    this.device = ranks.device;
+    super(ranks.memory, ranks.ranks, ranks.device, DEVICE_LOOK_AHEAD);
     this.#ranks = ranks;
     this.#cache = planDeviceCache(ranks);
   }

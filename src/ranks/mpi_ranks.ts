@@ -45,8 +45,6 @@ export interface WorldRun
 
 /** This process's rank; all others do the same at the same time. */
 export class MpiRanks extends RankGroup {
-  readonly ranks: number;
-  readonly device: string;
   readonly #world: MpiWorld;
   readonly #groups: ProcessGroups;
   readonly #rank: Rank;
@@ -60,10 +58,9 @@ export class MpiRanks extends RankGroup {
   #agreements = 0;
 
   private constructor(memory: TrainState, world: MpiWorld, groups: ProcessGroups<Buffer>, located = false) {
-    super(memory, memory.hosts === undefined ? 0 : 1); // rows of other hosts arrive while the previous step computes
     const { size } = world;
-    this.ranks = size;
-    this.device = memory.device.name;
+    // Rows of other hosts arrive while the previous step computes.
+    super(memory, size, memory.device.name, memory.hosts === undefined ? 0 : 1);
     this.#world = world;
     this.#groups = world.groups;
     this.#rank = new Rank(memory, groups);

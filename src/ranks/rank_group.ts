@@ -27,9 +27,9 @@ export interface WorkCounts {
 export abstract class RankGroup implements AsyncDisposable {
   readonly memory: TrainState;
   /** Ranks of the run. */
-  abstract readonly ranks: number;
+  readonly ranks: number;
   /** Name of what computes. */
-  abstract readonly device: string;
+  device: string;
   /** Host views of the slots. */
   readonly batches: readonly Batch[];
   /** Queues what steps depend on. */
@@ -45,8 +45,10 @@ export abstract class RankGroup implements AsyncDisposable {
   #waiting = 0;
   #next = 0;
 
-  constructor(memory: TrainState, lookAhead = 0) {
+  constructor(memory: TrainState, ranks: number, device: string, lookAhead = 0) {
     this.memory = memory;
+    this.ranks = ranks;
+    this.device = device;
     this.#lookAhead = lookAhead;
     this.#announced = new Int32Array(memory.slots.length);
     this.tables = this.#openTables();
@@ -263,13 +265,10 @@ export abstract class RankGroup implements AsyncDisposable {
 
 /** One rank on the calling thread, as devices need it. */
 export class LocalRank extends RankGroup {
-  readonly ranks = 1;
-  readonly device: string;
   readonly #rank: Rank;
 
   constructor(memory: TrainState) {
-    super(memory);
-    this.device = memory.device.name;
+    super(memory, 1, memory.device.name);
     this.#rank = new Rank(memory, ONE_RANK);
   }
 

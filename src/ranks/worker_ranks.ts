@@ -71,9 +71,6 @@ function shareAll(host: HostBackend, memory: TrainState): SharedBuffers {
 
 /** A group of workers. The calling thread is the coordinator; it sleeps when it must wait. */
 export class WorkerRanks extends RankGroup {
-  readonly ranks: number;
-  /** Name of the first rank's device, once it has started. */
-  device: string;
   readonly #workers: Worker[];
   readonly #mail: Mailbox;
   readonly #slotCommand: number[];
@@ -81,15 +78,8 @@ export class WorkerRanks extends RankGroup {
   #moveCommand = 0;
   #posted = 0;
 
-  private constructor(
-    memory: TrainState,
-    ranks: number,
-    mail: Mailbox,
-    workers: Worker[],
-  ) {
-    super(memory);
-    this.ranks = ranks;
-    this.device = memory.device.name;
+  private constructor(memory: TrainState, ranks: number, mail: Mailbox, workers: Worker[]) {
+    super(memory, ranks, memory.device.name);
     this.#workers = workers;
     this.#mail = mail;
     this.#slotCommand = memory.slots.map(() => 0);
@@ -119,7 +109,7 @@ export class WorkerRanks extends RankGroup {
         workers.push(worker);
         return started.#startWorker(worker, { ...message, rank });
       }));
-      started.device = names[0];
+      started.device = names[0]; // of the first rank
     } catch (error) {
       await started[Symbol.asyncDispose]();
       throw error;
