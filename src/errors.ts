@@ -99,3 +99,15 @@ export function messageOf(error: unknown): string {
   // Deno's form is "File exists (os error 17): open 'a'", Node's is "EEXIST: file already exists, open 'a'".
   return error.message.replace(/ \(os error \d+\)(: [^]*)?$/, "").replace(/^E[A-Z0-9]+: ([^]*?), \w+( '[^]*')?$/, "$1");
 }
+
+/**
+ * Runs work with files or the system. What it throws becomes the reason of a HotsetError that begins with `failure`, as in
+ * "Cannot write a.txt".
+ */
+export function attempt<T>(failure: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw new HotsetError(`${failure}: ${messageOf(error)}`, { cause: error });
+  }
+}

@@ -1,7 +1,7 @@
 /** The staging directory of a dataset: stores finished steps, which are not repeated after a kill. */
 import { basename, dirname, join } from "node:path";
 import { fingerprint } from "../storage/artifact.ts";
-import { HotsetError, messageOf } from "../errors.ts";
+import { attempt } from "../errors.ts";
 import { throughLinks } from "../storage/links.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 
@@ -18,16 +18,14 @@ export class StageDirectory {
     const prefix = `.${basename(target)}.stage-`;
     const name = prefix + fingerprint([VERSION, target, contents]);
     this.directory = join(dirname(target), name);
-    try {
+    attempt(`Cannot write ${this.directory}`, () => {
       Deno.mkdirSync(dirname(target), { recursive: true });
       for (const entry of Deno.readDirSync(dirname(target))) {
         if (entry.name === name || !entry.name.startsWith(prefix)) continue;
         Deno.removeSync(join(dirname(target), entry.name), { recursive: true });
       }
       Deno.mkdirSync(this.directory, { recursive: true });
-    } catch (error) {
-      throw new HotsetError(`Cannot write ${this.directory}: ${messageOf(error)}`, { cause: error });
-    }
+    });
   }
 
   /** Path of a file in the directory. */

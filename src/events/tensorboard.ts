@@ -4,7 +4,7 @@
  * by a constant.
  */
 import { basename, join, resolve } from "node:path";
-import { HotsetError, messageOf } from "../errors.ts";
+import { attempt } from "../errors.ts";
 import { writeAll } from "../storage/output_file.ts";
 import type { Report, RunEvent } from "./events.ts";
 import type { Metrics } from "./metrics.ts";
@@ -118,11 +118,9 @@ export class TensorBoardLog implements Disposable {
 
   #append(run: string, event: Uint8Array): void {
     const folder = join(this.#directory, basename(resolve(run)));
-    try {
+    attempt(`Cannot write to ${folder}`, () => {
       writeAll(this.#files.get(folder) ?? this.#begin(folder), recordOf(event));
-    } catch (error) {
-      throw new HotsetError(`Cannot write to ${folder}: ${messageOf(error)}`, { cause: error });
-    }
+    });
   }
 
   /** Each process that trains a run writes a file of its own: TensorBoard reads all files of a folder. */

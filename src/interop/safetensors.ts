@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { FileReader, firstIssue } from "../storage/artifact.ts";
-import { HotsetError, messageOf } from "../errors.ts";
+import { attempt, HotsetError, messageOf } from "../errors.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 
 /** Maximum size of a header, the same as in the format's own library. */
@@ -119,11 +119,7 @@ export class SafetensorsReader implements Disposable {
     }
     if (!file!.isFile) fail("it is not a file");
     if (file!.size < LENGTH_BYTES) fail("it is too short to be a safetensors file");
-    try {
-      this.#reader = new FileReader(path);
-    } catch (error) {
-      throw new HotsetError(`Cannot read ${path}: ${messageOf(error)}`, { cause: error });
-    }
+    this.#reader = attempt(`Cannot read ${path}`, () => new FileReader(path));
     try {
       const length = new BigUint64Array(1);
       this.#reader.read(0, new Uint8Array(length.buffer));

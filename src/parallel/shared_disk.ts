@@ -1,6 +1,6 @@
 /** Divides work that creates files among the ranks that can see the files. */
 import { existsSync } from "node:fs";
-import { HotsetError, messageOf } from "../errors.ts";
+import { attempt } from "../errors.ts";
 import type { MpiWorld } from "./mpi_world.ts";
 import { type ProcessGroup, together } from "./process_group.ts";
 
@@ -39,10 +39,8 @@ function groupAt(world: MpiWorld, directories: readonly string[]): ProcessGroup 
 
 /** A new file in a directory, which is created if needed. */
 function newProbe(directory: string): string {
-  try {
+  return attempt(`Cannot write to ${directory}`, () => {
     Deno.mkdirSync(directory, { recursive: true });
     return Deno.makeTempFileSync({ dir: directory, prefix: ".shared-" });
-  } catch (error) {
-    throw new HotsetError(`Cannot write to ${directory}: ${messageOf(error)}`, { cause: error });
-  }
+  });
 }

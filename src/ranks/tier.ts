@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { CpuPrecision } from "../backend/backend.ts";
 import type { MemoryBudget } from "../config/memory_budget.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
-import { HotsetError, messageOf, UsageError } from "../errors.ts";
+import { attempt, UsageError } from "../errors.ts";
 import { AtomicDirectory } from "../storage/atomic_directory.ts";
 import { bytes } from "../format.ts";
 import type { BatchShape } from "../layout/batch.ts";
@@ -28,8 +28,8 @@ export interface RowFiles extends Disposable {
 
 /** The place for rows of a run: a directory in the run's, whose name identifies the process that it ends with. */
 export function tierOf(run: string, memory: MemoryBudget | null): Tier {
-  const files = (host: number) => {
-    try {
+  const files = (host: number) =>
+    attempt(`Cannot write rows to ${run}`, () => {
       // Of another name on each host, where ids of the processes of other hosts mean nothing.
       const directory = new AtomicDirectory(join(run, host === 0 ? "rows" : `rows-${host}`), () => {});
       const remove = () => {
@@ -37,10 +37,7 @@ export function tierOf(run: string, memory: MemoryBudget | null): Tier {
         removeIfEmpty(run); // no run has begun
       };
       return { path: directory.temporary, [Symbol.dispose]: remove };
-    } catch (error) {
-      throw new HotsetError(`Cannot write rows to ${run}: ${messageOf(error)}`, { cause: error });
-    }
-  };
+    });
   return { directory: run, files, memory };
 }
 

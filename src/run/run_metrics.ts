@@ -1,6 +1,6 @@
 /** The file of a run's events, one JSON object per line. */
 import { join } from "node:path";
-import { HotsetError, messageOf } from "../errors.ts";
+import { attempt } from "../errors.ts";
 import { writeAll } from "../storage/output_file.ts";
 import type { RunEvent } from "../events/events.ts";
 
@@ -15,7 +15,7 @@ export class RunMetrics implements Disposable {
   /** Opens the file and removes half a line that a killed run left at its end. Throws HotsetError. */
   constructor(run: string) {
     this.#path = join(run, METRICS_FILE);
-    this.#file = this.#attempt(() => {
+    this.#file = attempt(`Cannot write ${this.#path}`, () => {
       const file = Deno.openSync(this.#path, { read: true, write: true, create: true });
       const complete = endOfLines(file);
       file.truncateSync(complete);
@@ -28,15 +28,7 @@ export class RunMetrics implements Disposable {
   write(event: RunEvent): void {
     if (event.event === "stage" || event.event === "note") return;
     const bytes = new TextEncoder().encode(JSON.stringify({ ...event, time: new Date().toISOString() }) + "\n");
-    this.#attempt(() => writeAll(this.#file, bytes));
-  }
-
-  #attempt<T>(work: () => T): T {
-    try {
-      return work();
-    } catch (error) {
-      throw new HotsetError(`Cannot write ${this.#path}: ${messageOf(error)}`, { cause: error });
-    }
+    attempt(`Cannot write ${this.#path}`, () => writeAll(this.#file, bytes));
   }
 
   [Symbol.dispose](): void {

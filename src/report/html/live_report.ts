@@ -1,7 +1,7 @@
 /** The report of a run as a page that changes while the run trains, for browsers on this machine. */
 import { join } from "node:path";
 import { Dataset } from "../../dataset/dataset.ts";
-import { HotsetError, messageOf } from "../../errors.ts";
+import { attempt, HotsetError } from "../../errors.ts";
 import { readRunLog } from "../../run/run_log.ts";
 import { METRICS_FILE } from "../../run/run_metrics.ts";
 import { readRun } from "../../run/run_record.ts";
@@ -49,11 +49,8 @@ export class LiveReport implements AsyncDisposable {
   constructor(run: string, port = 0) {
     this.#run = run;
     this.#dataset = openIfThere(readRun(run).dataset);
-    try {
-      this.#server = Deno.serve({ hostname: HOSTNAME, port, onListen: () => {} }, (request) => this.#answer(request));
-    } catch (error) {
-      throw new HotsetError(`Cannot listen at ${HOSTNAME}:${port}: ${messageOf(error)}`, { cause: error });
-    }
+    const serve = () => Deno.serve({ hostname: HOSTNAME, port, onListen: () => {} }, (request) => this.#answer(request));
+    this.#server = attempt(`Cannot listen at ${HOSTNAME}:${port}`, serve);
     this.#seen = this.#version();
     this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
   }
