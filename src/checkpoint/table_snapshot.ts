@@ -63,17 +63,13 @@ export function newSnapshotMemory(
   const chunks = Math.max(1, Math.ceil(rows / 2 ** chunkShift)); // without rows there is one empty chunk
   const capacity = Math.min(rows, hotRows + journalRows);
   const shared = (words: number) => new SharedArrayBuffer(4 * words);
-  const view = (buffer: RowMatrix["weights"]) => {
-    const { buffer: memory, byteOffset, length } = host.floats(buffer);
-    return new Uint32Array(memory, byteOffset, length);
-  };
   return {
     rows,
     dim,
     stateWords,
     chunkShift,
-    weights: view(full.weights),
-    state: full.state && view(full.state),
+    weights: host.integers(full.weights),
+    state: full.state && host.integers(full.state),
     taken: new Int32Array(shared(chunks)),
     last: new Int32Array(shared(chunks)),
     keptRows: new Uint32Array(shared(capacity)),

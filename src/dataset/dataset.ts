@@ -144,7 +144,7 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
     const buffer = new Uint32Array(Math.min(COUNTS_AT_ONCE, end - first));
     for (let row = first; row < end; row += buffer.length) {
       const part = buffer.subarray(0, end - row);
-      file.read(4 * row, bytes(part));
+      file.read(4 * row, part);
       yield part;
     }
   }
@@ -154,7 +154,7 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
     if (this.body.group === undefined) return undefined;
     using file = this.#artifact.open(splitFiles(split).groups);
     const groups = new Uint32Array(2 * count);
-    file.read(0, bytes(groups));
+    file.read(0, groups);
     return groups;
   }
 
@@ -256,14 +256,14 @@ export class SampleReader implements Disposable {
     const labels = this.#labels.subarray(0, count);
     const dense = this.#dense.subarray(0, count * denseOfSample);
     this.#readers.labels.read(first, labels);
-    this.#readers.dense.read(4 * first * denseOfSample, bytes(dense));
+    this.#readers.dense.read(4 * first * denseOfSample, dense);
     for (let i = 0; i < count; i++) if (labels[i] > 1) this.#fail(first + i, `label ${labels[i]} is neither 0 nor 1`);
     for (let i = 0; i < dense.length; i++) {
       if (!Number.isFinite(dense[i])) this.#fail(first + Math.floor(i / denseOfSample), `dense value ${dense[i]}`);
     }
     const weights = this.#weights?.subarray(0, count);
     if (weights !== undefined) {
-      this.#readers.weights!.read(4 * first, bytes(weights));
+      this.#readers.weights!.read(4 * first, weights);
       const wrong = weights.findIndex((weight) => !(weight > 0 && weight < Infinity));
       if (wrong >= 0) this.#fail(first + wrong, `weight ${weights[wrong]} is not a number above 0`);
     }
@@ -279,7 +279,7 @@ export class SampleReader implements Disposable {
     if (lookups < 0) this.#fail(first, "the positions of lookups decrease");
     const offsets = this.#offsets?.subarray(0, count * bagsOfSample + 1);
     if (offsets !== undefined) {
-      this.#readers.bagLengths!.read(4 * first * bagsOfSample, bytes(offsets.subarray(1)));
+      this.#readers.bagLengths!.read(4 * first * bagsOfSample, offsets.subarray(1));
       offsets[0] = 0;
       let total = 0;
       for (let b = 1; b < offsets.length; b++) total = offsets[b] = total + offsets[b];
@@ -287,7 +287,7 @@ export class SampleReader implements Disposable {
       if (lookups > this.#indices.length) this.#indices = new Uint32Array(lookups);
     }
     const indices = this.#indices.subarray(0, lookups);
-    this.#readers.indices.read(4 * firstLookup, bytes(indices));
+    this.#readers.indices.read(4 * firstLookup, indices);
     this.#checkIndices(first, count, indices, offsets);
     return { count, indices, offsets };
   }
@@ -295,7 +295,7 @@ export class SampleReader implements Disposable {
   /** Position of a sample's first lookup among the lookups of the split; for `samples`, the number of all lookups. */
   firstLookup(sample: number): number {
     if (this.#readers.firstLookups === undefined) return sample * this.#dataset.bagsOfSample;
-    this.#readers.firstLookups.read(8 * sample, bytes(this.#first));
+    this.#readers.firstLookups.read(8 * sample, this.#first);
     const [lookup] = this.#first;
     const most = this.#dataset.body.splits[this.#split].lookups;
     if (!Number.isInteger(lookup) || lookup < 0 || lookup > most) {
@@ -334,8 +334,4 @@ export class SampleReader implements Disposable {
   [Symbol.dispose](): void {
     for (const reader of Object.values(this.#readers)) reader?.[Symbol.dispose]();
   }
-}
-
-function bytes(array: Float32Array | Uint32Array | Float64Array): Uint8Array {
-  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }

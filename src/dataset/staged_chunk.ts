@@ -67,6 +67,6 @@ export function readWords<A extends Uint32Array | Float32Array>(
   target: A,
 ): A {
   const words = target.subarray(0, count) as A;
-  reader.read(at, new Uint8Array(words.buffer, words.byteOffset, words.byteLength));
+  reader.read(at, words);
   return words;
 }

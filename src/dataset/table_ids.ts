@@ -18,7 +18,7 @@ export abstract class TableIds {
     using reader = new FileReader(dataset.keysPath!);
     return dataset.body.tables.map(({ rows }, t) => {
       const keys = new Uint32Array(rows - 1);
-      reader.read(4 * (dataset.firstRows[t] + 1), new Uint8Array(keys.buffer));
+      reader.read(4 * (dataset.firstRows[t] + 1), keys);
       return new NumberIds(keys);
     });
   }

@@ -105,8 +105,7 @@ export class RowExchange {
     this.#ownPooled = new Float32Array((ownBags.end - ownBags.first) * dim);
     const words = (count: number): Words => {
       const buffer = host.allocate(count, "lists of rows to exchange");
-      const { buffer: block, byteOffset } = host.floats(buffer);
-      return { buffer, list: new Uint32Array(block, byteOffset, count) };
+      return { buffer, list: host.integers(buffer) };
     };
     this.outgoing = host.allocate(lookupCapacity * dim, "rows to send");
     this.incoming = host.allocate(lookupCapacity * dim, "rows received");

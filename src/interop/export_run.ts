@@ -1,6 +1,6 @@
 /** Writes a trained model in the formats of other projects. */
 import { basename, dirname, extname, join } from "node:path";
-import { FileReader } from "../storage/artifact.ts";
+import { bytesOf, FileReader } from "../storage/artifact.ts";
 import type { DatasetEncoding } from "../dataset/dataset_encoding.ts";
 import { encodingId } from "../dataset/encoding.ts";
 import { linkAt, throughLinks } from "../storage/links.ts";
@@ -84,7 +84,7 @@ function exportOnnx(
     data.align(PAGE_BYTES);
     tensors.push({ ...tensor, at: data.bytes });
   };
-  const append = (part: Float32Array) => data.append(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
+  const append = (part: Float32Array) => data.append(bytesOf(part));
   copyWeights(checkpoint, plan, tensorsOf(plan), append, onProgress, begin);
   const tables = body.tables.map(({ name }) => name);
   model.append(onnxModel({ plan, tensors, dataFile: basename(dataPath), tables, bags: body.bags }));
@@ -135,7 +135,7 @@ function exportIds(dataset: DatasetEncoding, out: string): string[] {
     const chunk = new Uint32Array(Math.min(CHUNK_WORDS, dataset.rows));
     for (let done = 0; done < dataset.rows; done += chunk.length) {
       const part = chunk.subarray(0, Math.min(chunk.length, dataset.rows - done));
-      reader.read(4 * done, new Uint8Array(part.buffer, 0, part.byteLength));
+      reader.read(4 * done, part);
       writer.append(part);
     }
     writer.commit();

@@ -243,7 +243,7 @@ function gatherRows(
     const rows = plan.shape.tableRows[t];
     for (let done = 0; done < rows; done += keys.length) {
       const count = Math.min(keys.length, rows - done);
-      keysReader.read(4 * (first / dim + done), new Uint8Array(keys.buffer, 0, 4 * count));
+      keysReader.read(4 * (first / dim + done), keys.subarray(0, count));
       for (let i = 0; i < count; i++) {
         const target = chunk.subarray(i * dim, (i + 1) * dim);
         if (done + i === 0) target.fill(0);

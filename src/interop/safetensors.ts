@@ -3,7 +3,7 @@
  * gaps, little-endian and row-major. See https://huggingface.co/docs/safetensors.
  */
 import { z } from "zod";
-import { FileReader, firstIssue } from "../storage/artifact.ts";
+import { bytesOf, FileReader, firstIssue } from "../storage/artifact.ts";
 import { attempt, HotsetError, messageOf } from "../errors.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 
@@ -142,7 +142,7 @@ export class SafetensorsReader implements Disposable {
 
   /** Fills `target` with elements of an F32 tensor from element `first` on. */
   read({ at }: Tensor, first: number, target: Float32Array): void {
-    this.#reader.read(at + 4 * first, new Uint8Array(target.buffer, target.byteOffset, target.byteLength));
+    this.#reader.read(at + 4 * first, target);
   }
 
   /** Closes the file. */
@@ -178,7 +178,7 @@ export class SafetensorsWriter implements Disposable {
 
   /** Appends the next bytes of the tensors. */
   append(array: Float32Array | Uint32Array): void {
-    this.#file.append(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
+    this.#file.append(bytesOf(array));
   }
 
   /** Renames the complete file to its final path. */

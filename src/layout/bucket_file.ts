@@ -105,7 +105,7 @@ export class BucketFileReader implements Disposable {
     const chunk = this.#chunk;
     let next = last;
     for (let part = Math.ceil(words / PAYLOAD_WORDS) - 1; part >= 0; part--) {
-      if (next > 0) this.#file.read((next - 1) * CHUNK_BYTES, bytesOf(chunk));
+      if (next > 0) this.#file.read((next - 1) * CHUNK_BYTES, chunk);
       const payload = chunk.subarray(HEADER_WORDS);
       // Earlier chunks have smaller numbers, so this ends whatever the file contains.
       if (next === 0 || chunk[0] >= next || chunk[1] !== crc32(bytesOf(payload))) {

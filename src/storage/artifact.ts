@@ -259,7 +259,7 @@ export class Artifact<T> {
   readInto<A extends Words>(name: string, target: A): A {
     this.expectBytes(name, target.byteLength);
     using reader = this.open(name);
-    reader.read(0, bytesOf(target));
+    reader.read(0, target);
     return target;
   }
 }
@@ -287,8 +287,9 @@ export class FileReader implements Disposable {
     this.#file = Deno.openSync(path);
   }
 
-  /** Fills `target` from byte `position` on. Throws HotsetError if the file is too short or damaged. */
-  read(position: number, target: Uint8Array): void {
+  /** Fills `words` from byte `position` on. Throws HotsetError if the file is too short or damaged. */
+  read(position: number, words: Words): void {
+    const target = bytesOf(words);
     this.#file.seekSync(position, Deno.SeekMode.Start);
     for (let done = 0; done < target.length;) {
       const count = this.#file.readSync(done === 0 ? target : target.subarray(done));
