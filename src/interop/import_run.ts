@@ -6,6 +6,7 @@ import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { encodingId } from "../dataset/encoding.ts";
 import { HotsetError, UsageError } from "../errors.ts";
+import { removeIfEmpty } from "../storage/disk.ts";
 import { throughLinks } from "../storage/links.ts";
 import { elementsOf } from "../model/layers/layer.ts";
 import type { ModelPlan } from "../model/shape.ts";
@@ -78,7 +79,7 @@ export function importRun(path: string, { data, out, ids: given, config }: Impor
   try {
     writeCheckpoint({ path, file, plan, report }, dataset, ids, join(out, LAST_CHECKPOINT), resolved);
   } catch (error) {
-    removeEmpty(throughLinks(out));
+    removeIfEmpty(throughLinks(out)); // it may have been created for this run
     throw error;
   }
   recordRun(out, resolved, dataset, {
@@ -146,15 +147,6 @@ function rowNumbers(
     `Cannot import ${path} for dataset ${dataset.directory}: it was exported from a run on data with another dictionary ` +
       `or other features, so its rows stand for other values; name that run's dataset with --data`,
   );
-}
-
-/** Removes a directory that was created for a run which was not written. */
-function removeEmpty(directory: string): void {
-  try {
-    Deno.removeSync(directory);
-  } catch {
-    // The directory is not empty.
-  }
 }
 
 function shapeOf(path: string, { tensors }: SafetensorsReader) {

@@ -20,8 +20,9 @@ import { sizeDeviceCache } from "./device_cache_memory.ts";
 import { DeviceCachedRanks, planDeviceCache } from "./device_cached_ranks.ts";
 import { LocalRank, type RankGroup } from "./rank_group.ts";
 import { CachedRanks } from "./cached_ranks.ts";
+import { memoryRoom } from "./memory_room.ts";
 import { MpiRanks } from "./mpi_ranks.ts";
-import { type CacheSizes, memoryRoom, sizeCache, type Tier } from "./tier.ts";
+import { type CacheSizes, sizeCache, type Tier } from "./tier.ts";
 import { allocateTrainState, type TrainStateOptions } from "./train_state.ts";
 import { WorkerRanks } from "./worker_ranks.ts";
 

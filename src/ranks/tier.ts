@@ -5,11 +5,13 @@ import type { MemoryBudget } from "../config/memory_budget.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import { attempt, UsageError } from "../errors.ts";
 import { AtomicDirectory } from "../storage/atomic_directory.ts";
+import { removeIfEmpty } from "../storage/disk.ts";
 import { bytes } from "../format.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { exchangeWords } from "../embedding/row_exchange.ts";
 import { countMemory } from "./count_memory.ts";
+import { memoryRoom } from "./memory_room.ts";
 
 /** A place on disk for rows that do not fit in memory. */
 export interface Tier {
@@ -41,14 +43,6 @@ export function tierOf(run: string, memory: MemoryBudget | null): Tier {
   return { directory: run, files, memory };
 }
 
-function removeIfEmpty(directory: string): void {
-  try {
-    Deno.removeSync(directory);
-  } catch {
-    // It has files, or another host has removed it.
-  }
-}
-
 /** Number of rows in memory, and how many batches ahead they are prefetched. */
 export interface CacheSizes {
   readonly slots: number;
@@ -71,8 +65,6 @@ const PLACE_BYTES = 4;
 const FIXED_BYTES = 48 << 20;
 /** Bytes of the thread of a rank, its libraries, and the scratch of its kernels. */
 const THREAD_BYTES = 48 << 20;
-/** Share of the available memory that the process may use. */
-const AVAILABLE_SHARE = 0.9;
 
 /** Properties of a run's batches. */
 interface BatchSizes {
@@ -163,59 +155,4 @@ function stepBytes(
 ): number {
   const { host } = countMemory({ plan, batchShape, fullRows: 0, ranks, precision, onDevice: false });
   return host.values().reduce((sum, bytes) => sum + bytes, 0);
-}
-
-/**
- * Bytes that this process can still allocate when other processes keep their share; Infinity if the system or Deno does
- * not report it.
- */
-export function memoryRoom(): number {
-  try {
-    const { available } = Deno.systemMemoryInfo();
-    return AVAILABLE_SHARE * Math.min(available, cgroupRoom());
-  } catch {
-    return Infinity;
-  }
-}
-
-/** Files of a control group, of version 2 and 1: its limit, its usage, and the line of its page cache. */
-const CGROUPS = [
-  { own: /^0::(\/.*)$/m, root: "", limit: "memory.max", usage: "memory.current", cache: "inactive_file" },
-  {
-    own: /^\d+:memory:(\/.*)$/m,
-    root: "/memory",
-    limit: "memory.limit_in_bytes",
-    usage: "memory.usage_in_bytes",
-    cache: "total_inactive_file",
-  },
-] as const;
-/** Where the system reports the control group of the process. */
-const OWN_GROUPS = "/proc/self/cgroup";
-const GROUPS = "/sys/fs/cgroup";
-
-/** The text of a file; undefined if it does not exist or Deno may not read it. */
-function readIfThere(path: string): string | undefined {
-  try {
-    return Deno.readTextFileSync(path);
-  } catch {
-    return undefined;
-  }
-}
-
-/**
- * Bytes left in the control group of the process and its parents; Infinity without one. Usage includes the page cache,
- * which the system frees when memory is short: it counts as free.
- */
-export function cgroupRoom(read: (path: string) => string | undefined = readIfThere): number {
-  const groups = read(OWN_GROUPS) ?? "";
-  const rooms = CGROUPS.flatMap(({ own, root, limit, usage, cache }) => {
-    const names = (own.exec(groups)?.[1] ?? "").split("/").filter((name) => name !== "");
-    return [...names, ""].map((_, depth) => {
-      const folder = [GROUPS + root, ...names.slice(0, depth)].join("/");
-      const reclaimable = new RegExp(`^${cache} (\\d+)$`, "m").exec(read(`${folder}/memory.stat`) ?? "")?.[1] ?? "0";
-      const used = parseInt(read(`${folder}/${usage}`) ?? "") - Number(reclaimable);
-      return parseInt(read(`${folder}/${limit}`) ?? "") - used; // "max" for no limit
-    });
-  });
-  return Math.max(0, Math.min(...rooms.filter((room) => !Number.isNaN(room))));
 }

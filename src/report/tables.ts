@@ -63,6 +63,19 @@ ${checkpoints.trim()}`.trimEnd();
 No GPU was used: mode ${compared.mode} keeps hot rows where the compute is, and on a CPU all rows are there already, so there is little left to gain. FAE is meant for GPUs. The AUCs differ because batches contain other samples, in another order.`;
 }
 
+/** Head and rows of a table of what each budget covers. */
+export function coverageTable(coverage: ProfileBody["coverage"]): [head: string[], rows: string[][]] {
+  return [
+    ["budget", "hot bytes", "lookups hot", "samples hot"],
+    coverage.map(({ budget, hotBytes, lookupShare, sampleShare }) => [
+      bytes(budget),
+      bytes(hotBytes),
+      percent(lookupShare),
+      percent(sampleShare),
+    ]),
+  ];
+}
+
 /** Text of a profile: embedding tables, coverage of each budget, and a summary. */
 export function profileTables(profile: ProfileBody): string {
   const { rows, hotRows, hotBytes, hotMemory, hotLookupShare, hotSampleShare, sampleRate } = profile;
@@ -77,15 +90,7 @@ export function profileTables(profile: ProfileBody): string {
       whole ? "" : count(exact),
     ]),
   );
-  const coverage = table(
-    ["budget", "hot bytes", "lookups hot", "samples hot"],
-    profile.coverage.map(({ budget, hotBytes, lookupShare, sampleShare }) => [
-      bytes(budget),
-      bytes(hotBytes),
-      percent(lookupShare),
-      percent(sampleShare),
-    ]),
-  );
+  const coverage = table(...coverageTable(profile.coverage));
   const summary =
     `${count(hotRows)} of ${count(rows)} rows are hot, chosen by ${
       sampleRate === 100 ? "all counts" : `${sampleRate} % of the samples`

@@ -75,3 +75,12 @@ export function bytesFreed(paths: readonly string[]): number {
   return [...found.values()].filter(({ file, seen }) => seen >= file.names)
     .reduce((sum, { file }) => sum + file.size, 0);
 }
+
+/** Removes a directory unless it has files, or another process has removed it. */
+export function removeIfEmpty(directory: string): void {
+  try {
+    Deno.removeSync(directory);
+  } catch {
+    // It stays, or has gone.
+  }
+}

@@ -3,7 +3,7 @@ import type { MemoryBudget } from "../../src/config/memory_budget.ts";
 import { UsageError } from "../../src/errors.ts";
 import type { BatchShape } from "../../src/layout/batch.ts";
 import { planModel } from "../../src/model/shape.ts";
-import { cgroupRoom, sizeCache, tableBytes } from "../../src/ranks/tier.ts";
+import { sizeCache, tableBytes } from "../../src/ranks/tier.ts";
 
 const PLAN = planModel({
   dim: 64,
@@ -49,26 +49,4 @@ Deno.test("without a budget rows go to the disk only if they do not fit in what 
   const some = slots(null, 2 * GIB)!;
   assert.ok(some > 0.6 * 2 * GIB / 564 && some < 2 * GIB / 564, `${some}`);
   assert.throws(() => slots(null, 10 << 20), /even with its tables on a disk; to train, choose a smaller --batch-size/);
-});
-
-Deno.test("the room of a control group is its limit less what it uses, page cache apart", () => {
-  const room = (files: Record<string, string>) => cgroupRoom((path) => files[path.replace("/sys/fs/cgroup/", "")]);
-  assert.equal(room({}), Infinity);
-  const two = { "memory.current": "900\n", "memory.stat": "anon 200\ninactive_file 600\nactive_file 100\n" };
-  assert.equal(room({ ...two, "memory.max": "1000\n" }), 700);
-  assert.equal(room({ ...two, "memory.max": "max\n" }), Infinity);
-  assert.equal(room({ "memory.max": "1000\n", "memory.current": "1200\n" }), 0);
-  const one = {
-    "memory/memory.limit_in_bytes": "500\n",
-    "memory/memory.usage_in_bytes": "450\n",
-    "memory/memory.stat": "inactive_file 1\ntotal_inactive_file 50\n",
-  };
-  assert.equal(room(one), 100);
-  assert.equal(room({ ...one, ...two, "memory.max": "1000\n" }), 100);
-  // The process's own group, and those that it is in, each with a limit.
-  const own = { "/proc/self/cgroup": "4:memory:/a/b\n0::/c/d\n" };
-  assert.equal(room({ ...own, "c/memory.max": "90\n", "c/memory.current": "30\n" }), 60);
-  const inner = { "memory/a/b/memory.limit_in_bytes": "45\n", "memory/a/b/memory.usage_in_bytes": "5\n" };
-  assert.equal(room({ ...own, ...one, ...inner }), 40);
-  assert.equal(room({ ...own, ...inner, "c/d/memory.max": "9\n", "c/d/memory.current": "2\n" }), 7);
 });

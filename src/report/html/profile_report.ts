@@ -4,6 +4,7 @@ import * as Plot from "@observablehq/plot";
 import type { Dataset } from "../../dataset/dataset.ts";
 import type { Profile, ProfileBody } from "../../profile/profile.ts";
 import { bytes, count, percent } from "../../format.ts";
+import { coverageTable } from "../tables.ts";
 import { drawChart, drawSvg } from "./draw.ts";
 import { details, escape, htmlTable, legend, type Page, type Section, writePage } from "./page.ts";
 import { popularityCurve } from "./popularity.ts";
@@ -117,18 +118,7 @@ function coverageSection(body: ProfileBody): Section {
         (body.sampleRate === 100 ? "" : " The curve shows what a choice by exact counts would cover."),
     ),
     body: legend({ hot: "lookups that go to hot rows", cold: "samples whose lookups are all hot" }) + chart +
-      details(
-        "The numbers",
-        htmlTable(
-          ["budget", "hot bytes", "lookups hot", "samples hot"],
-          body.coverage.map((point) => [
-            bytes(point.budget),
-            bytes(point.hotBytes),
-            percent(point.lookupShare),
-            percent(point.sampleShare),
-          ]),
-        ),
-      ),
+      details("The numbers", htmlTable(...coverageTable(body.coverage))),
   };
 }
 
