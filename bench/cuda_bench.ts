@@ -165,8 +165,8 @@ export function* measureTimes(backend: CudaBackend, sizes: BenchSizes, limits: L
   const bottom = make(batchSize * dim), output = make(batchSize * width), dBottom = make(batchSize * dim);
   const vectorBytes = 4 * batchSize * (tables + 1) * dim, outputBytes = 4 * batchSize * width;
   const interact = () => backend.interact(shape, batchSize, bottom, pooled, output);
-  const gradients = { bottom, pooled, dOutput: output, dBottom, dPooled };
-  const interactBackward = () => backend.interactBackward(shape, batchSize, gradients);
+  const interacted = { bottom, pooled, dOutput: output, dBottom, dPooled };
+  const interactBackward = () => backend.interactBackward(shape, batchSize, interacted);
   yield time("interact", vectorBytes + outputBytes, interact, "interact_4");
   yield time("interact_backward", 2 * vectorBytes + outputBytes, interactBackward, "interact_backward_4");
 

@@ -94,8 +94,8 @@ export function blasImplementation(
       ldc: number,
     ) =>
       gemm(handle, "cublasSgemm_v2", {
-          ...{ transA, transB, m, n, k, lda, ldb, ldc, alpha: float(alpha), beta: float(beta) },
-          ...{ a: Number(a), b: Number(b), c: Number(c), compute: Blas.compute32f },
+        ...{ transA, transB, m, n, k, lda, ldb, ldc, alpha: float(alpha), beta: float(beta) },
+        ...{ a: Number(a), b: Number(b), c: Number(c), compute: Blas.compute32f },
       }),
     cublasGemmEx: (
       handle: Pointer,

@@ -51,7 +51,13 @@ export function blasLtImplementation(
     if (found?.kind !== kind) refuse(INVALID_VALUE);
     return found as Extract<LtObject, { kind: K }>;
   };
-  const setAttribute = (handle: Pointer, kind: "product" | "preference", key: number, value: Pointer, bytes: bigint) => {
+  const setAttribute = (
+    handle: Pointer,
+    kind: "product" | "preference",
+    key: number,
+    value: Pointer,
+    bytes: bigint,
+  ) => {
     const view = new Deno.UnsafePointerView(value!);
     if (bytes !== 4n && bytes !== 8n) refuse(INVALID_VALUE);
     object(handle, kind).attributes.set(key, bytes === 4n ? BigInt(view.getUint32()) : view.getBigUint64());
@@ -116,9 +122,7 @@ export function blasLtImplementation(
         object(d, "layout"),
       );
       const { attributes } = object(preference, "preference");
-      const alignments = BlasLt.preferenceMinAlignments.map((key) =>
-        Number(attributes.get(key) ?? DEFAULT_ALIGNMENT)
-      );
+      const alignments = BlasLt.preferenceMinAlignments.map((key) => Number(attributes.get(key) ?? DEFAULT_ALIGNMENT));
       const workspace = Number(attributes.get(BlasLt.preferenceMaxWorkspaceBytes) ?? 0);
       const result = new Uint32Array(Deno.UnsafePointerView.getArrayBuffer(results!, BlasLt.resultBytes));
       result.set([ALGORITHM, m, n, k, epilogue, workspace, ...alignments]);

@@ -108,9 +108,7 @@ export function dnnImplementation(
     ) => {
       const [mode, words] = [objects.get(activation)?.mode, objects.get(xTensor)?.words];
       if (mode === undefined || words === undefined || objects.get(yTensor)?.words !== words) refuse(BAD_PARAM);
-      const value = mode === Dnn.activationRelu
-        ? (v: number) => Math.max(v, 0)
-        : (v: number) => 1 / (1 + Math.exp(-v));
+      const value = mode === Dnn.activationRelu ? (v: number) => Math.max(v, 0) : (v: number) => 1 / (1 + Math.exp(-v));
       queue(handle, "cudnnActivationForward", words, alpha, beta, y, [x], ([values], i) => value(values[i]));
     },
     cudnnActivationBackward: (

@@ -72,13 +72,13 @@ function legendOf(names: readonly string[]): string {
 function curves(title: string, text: string, names: readonly string[], points: readonly Point[]): Section {
   const last = Math.max(1, ...points.map(({ step }) => step));
   const marks = names.flatMap((_, run) => {
-      const own = points.filter((point) => point.run === run);
-      const dash = run < COLOURS.length ? {} : { strokeDasharray: "5 3" };
-      return [
-        Plot.line(own, { x: "step", y: "value", stroke: colour({ run }), strokeWidth: 2, ...dash }),
-        ...(own.length <= 20 ? [Plot.dot(own, { x: "step", y: "value", fill: colour({ run }), r: 3 })] : []),
-      ];
-    });
+    const own = points.filter((point) => point.run === run);
+    const dash = run < COLOURS.length ? {} : { strokeDasharray: "5 3" };
+    return [
+      Plot.line(own, { x: "step", y: "value", stroke: colour({ run }), strokeWidth: 2, ...dash }),
+      ...(own.length <= 20 ? [Plot.dot(own, { x: "step", y: "value", fill: colour({ run }), r: 3 })] : []),
+    ];
+  });
   const chart = drawSteps(`${title} over steps`, last, { ticks: 5, zero: false, nice: true }, marks);
   return { title, text, body: `${legendOf(names)}${chart}` };
 }

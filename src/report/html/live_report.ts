@@ -49,7 +49,8 @@ export class LiveReport implements AsyncDisposable {
   constructor(run: string, port = 0) {
     this.#run = run;
     this.#dataset = openIfThere(readRun(run).dataset);
-    const serve = () => Deno.serve({ hostname: HOSTNAME, port, onListen: () => {} }, (request) => this.#answer(request));
+    const serve = () =>
+      Deno.serve({ hostname: HOSTNAME, port, onListen: () => {} }, (request) => this.#answer(request));
     this.#server = attempt(`Cannot listen at ${HOSTNAME}:${port}`, serve);
     this.#seen = this.#version();
     this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);

@@ -253,14 +253,14 @@ function batchesSection(layout: LayoutEvent, progress: readonly ProgressEvent[])
   }));
   const alternates = hotBatches > 0 && coldBatches > 0;
   const over = !alternates ? "" : drawShares("Share of hot samples over steps", progress, [
-      Plot.areaY(thinned(progress), {
-        x: "step",
-        y: "hotShare",
-        fill: "var(--hot)",
-        fillOpacity: 0.35,
-        curve: "step-before",
-      }),
-      Plot.line(thinned(progress), { x: "step", y: "hotShare", stroke: "var(--hot)", curve: "step-before" }),
+    Plot.areaY(thinned(progress), {
+      x: "step",
+      y: "hotShare",
+      fill: "var(--hot)",
+      fillOpacity: 0.35,
+      curve: "step-before",
+    }),
+    Plot.line(thinned(progress), { x: "step", y: "hotShare", stroke: "var(--hot)", curve: "step-before" }),
   ], 150);
   return {
     title: "Hot and cold batches",
@@ -290,7 +290,8 @@ function cacheSection(progress: readonly ProgressEvent[]): Section {
     text:
       "Shares of the rows of the batches that were in memory, and that were read from disk. The others were used for " +
       "the first time: their initial values were computed.",
-    body: legend({ hot: "in memory", cold: "read from disk" }) + drawShares("Rows in memory over steps", progress, marks, 170),
+    body: legend({ hot: "in memory", cold: "read from disk" }) +
+      drawShares("Rows in memory over steps", progress, marks, 170),
   };
 }
 
