@@ -12,7 +12,7 @@ import {
   withGroup,
 } from "./common_options.ts";
 import { runAsGroup } from "./run.ts";
-import { type ConfigFlags, configOf, withTraining } from "./train_options.ts";
+import { type ConfigFlags, configOn, withTraining } from "./train_options.ts";
 
 /** hotset layout */
 export function layout(program: Command): void {
@@ -28,7 +28,7 @@ export function layout(program: Command): void {
     .action((directory: string, flags: ConfigFlags & Common & GroupFlags & CacheFlags & { out?: string }) =>
       runAsGroup(flags, [namedCache(flags) ?? HOME, folderOf(flags)], async (report, group) => {
         const dataset = openTogether(directory, group);
-        const config = configOf(flags);
+        const config = configOn(flags, dataset, report);
         const profile = await ensureProfile(dataset, config, { cache: namedCache(flags) ?? HOME }, report, group);
         using layout = await ensureLayout(dataset, profile, config, placeOf(flags), report, group);
         if (!flags.json && group.rank === 0) console.log(layout.directory);

@@ -4,8 +4,10 @@ import { planDataset, planPublished, thisMachine } from "../src/plan/plan_traini
 import { publishedData } from "../src/plan/published.ts";
 import { gpuMachine, MACHINE_NAMES } from "../src/plan/machines.ts";
 import { planText } from "../src/report/tables.ts";
-import { expectBags, expectDenseFeatures, type Preset, resolveConfig } from "../src/config/config.ts";
+import { expectBags, expectDenseFeatures, type Preset } from "../src/config/config.ts";
+import { configByData } from "../src/config/config_by_data.ts";
 import { speedHere } from "../src/doctor.ts";
+import { configFor } from "../src/run/config_for.ts";
 import type { Common } from "./common_options.ts";
 import { run } from "./run.ts";
 import { type ConfigFlags, presetFlag, trainLayer, withTraining } from "./train_options.ts";
@@ -21,13 +23,14 @@ export function plan(program: Command): void {
     )
     .addHelpText("after", "\nExample: hotset plan --preset terabyte --hot-memory 1GiB --optimizer rwsadagrad")
     .action((directory: string | undefined, flags: ConfigFlags & Common & { preset: Preset; on?: string }) =>
-      run(flags, async () => {
-        const config = resolveConfig(flags.preset, trainLayer(flags));
+      run(flags, async (report) => {
+        const byData = configByData(flags.preset, trainLayer(flags));
         const on = flags.on === undefined ? undefined : gpuMachine(flags.on);
         const machine = thisMachine();
         const dataset = directory === undefined ? undefined : Dataset.open(directory, "lengths");
         const published = dataset === undefined ? publishedData(flags.preset) : undefined;
         const shape = dataset ?? { denseFeatures: published!.dense.length, tables: published!.tables.length };
+        const config = configFor(byData, shape, report);
         const doing = `plan for ${directory ?? published!.source}`;
         expectDenseFeatures(config, shape.denseFeatures, doing);
         expectBags(config, dataset !== undefined && dataset.body.bags && dataset.steps === 1, doing);

@@ -11,7 +11,7 @@ import {
   withGroup,
 } from "./common_options.ts";
 import { runAsGroup } from "./run.ts";
-import { type ConfigFlags, configOf, withTraining } from "./train_options.ts";
+import { type ConfigFlags, configOn, withTraining } from "./train_options.ts";
 
 /** hotset profile */
 export function profile(program: Command): void {
@@ -35,7 +35,7 @@ export function profile(program: Command): void {
     ) =>
       runAsGroup(flags, [folderOf(flags)], async (report, group) => {
         const dataset = openTogether(directory, group);
-        const profile = await ensureProfile(dataset, configOf(flags), placeOf(flags), report, group);
+        const profile = await ensureProfile(dataset, configOn(flags, dataset, report), placeOf(flags), report, group);
         if (group.rank > 0) return;
         if (flags.report !== undefined) {
           const { writeProfileReport } = await import("../src/report/html/profile_report.ts");

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import { type Preset, resolveConfig } from "../src/config/config.ts";
+import type { Preset } from "../src/config/config.ts";
+import { configByData } from "../src/config/config_by_data.ts";
 import { runList } from "../src/report/run_tables.ts";
 import { combinations, nameOf, sweep as sweepRuns } from "../src/run/sweep.ts";
 import {
@@ -53,7 +54,7 @@ export function sweep(program: Command): void {
         const varied = Object.keys(grid).filter((key) => grid[key].length > 1);
         const runs = combinations(grid).map((values) => ({
           name: nameOf(Object.fromEntries(varied.map((key) => [key, values[key]]))),
-          config: resolveConfig(flags.preset, trainLayer(values)),
+          config: configByData(flags.preset, trainLayer(values)),
         }));
         const raw = await rawOptions(inputs, flags, interrupt, report, true);
         const options = {

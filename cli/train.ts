@@ -7,7 +7,8 @@ import { Interrupted } from "../src/errors.ts";
 import { demoText, resultTable } from "../src/report/tables.ts";
 import { wrapped } from "../src/format.ts";
 import { ClaimedRun } from "../src/run/claimed_run.ts";
-import { type Preset, resolveConfig, type TrainConfig } from "../src/config/config.ts";
+import { resolveConfig, type TrainConfig } from "../src/config/config.ts";
+import { type ConfigByData, configByData } from "../src/config/config_by_data.ts";
 import { demoConfig, runDemo } from "../src/run/demo.ts";
 import type { Report, ResultEvent } from "../src/events/events.ts";
 import { TensorBoardLog } from "../src/events/tensorboard.ts";
@@ -16,10 +17,7 @@ import { trainBestOf } from "../src/run/best_seed.ts";
 import { resumeRun, trainOn } from "../src/run/run.ts";
 import { type Common, HOME, namedCache, noInputs, rawOptions, spooled, widthOfTerminal } from "./common_options.ts";
 import { expectOneProcess, fail, inWorld, run } from "./run.ts";
-import { type ConfigFlags, configOf, PRESET, type TrainFlags, trainLayer, withAllOfTraining } from "./train_options.ts";
-
-/** The options of the model that data of pairs must not change; dropout needs MLPs. */
-const MODEL_KEYS = ["model", "bottom", "top", "interaction", "dropout"] as const;
+import { type ConfigFlags, configOf, type TrainFlags, trainLayer, withAllOfTraining } from "./train_options.ts";
 
 /** hotset train */
 export function train(program: Command): void {
@@ -90,12 +88,9 @@ async function trainHere(
     phases: flags.report !== undefined,
     world,
   };
-  const isModelGiven = flags.from !== undefined || MODEL_KEYS.some((key) => layer[key] !== undefined);
   const results = (of: readonly ResultEvent[]) => first && print(of, flags);
-  const resolve = (preset: Preset, ...layers: Partial<TrainConfig>[]) => {
-    const config = resolveConfig(preset, ...layers);
-    return { ...config, batchSize: config.batchSize * (flags.scaling === "weak" ? world?.size ?? 1 : 1) };
-  };
+  const ranks = flags.scaling === "weak" ? world?.size ?? 1 : 1;
+  const scaled = (config: TrainConfig) => ({ ...config, batchSize: config.batchSize * ranks });
   const again = `${commandOf(world)} train --resume${world ? ` --collective ${flags.collective}` : ""} --out`;
   if (world !== undefined && layer.save) {
     report({ event: "note", text: `If a rank is lost, continue with: ${again} ${out}` });
@@ -104,7 +99,8 @@ async function trainHere(
     if (flags.resume) {
       results([await resumeRun(options, layer)]);
     } else if (flags.demo) {
-      const demo = await runDemo(resolve(flags.preset, demoConfig(layer, world === undefined), layer), options);
+      const config = scaled(resolveConfig(flags.preset, demoConfig(layer, world === undefined), layer));
+      const demo = await runDemo(config, options);
       results(demo.results);
       if (first && flags.report !== undefined) await writeReport(demo.results.at(-1)!.run, flags.report);
       if (first && !flags.json) console.log(`\n${wrapped(demoText(demo), widthOfTerminal() ?? Infinity)}`);
@@ -112,12 +108,12 @@ async function trainHere(
       if (inputs.length === 0) throw noInputs(flags, "Cannot train: name a dataset or raw files, or use --demo");
       const guesses = world === undefined && flags.from === undefined;
       const raw = () => rawOptions(inputs, flags, interrupt, report, guesses);
-      const ifPairs = flags.preset === PRESET && !isModelGiven ? resolve("pairs", layer) : undefined;
-      const config = resolve(flags.preset, layer);
+      const byData = configByData(flags.preset, layer);
+      const config: ConfigByData = (data) => scaled(byData(data));
       results([
         flags.bestOf === undefined
-          ? await trainOn(inputs, raw, config, { ...options, ifPairs })
-          : await trainBestOf(flags.bestOf, inputs, raw, config, { ...options, ifPairs }),
+          ? await trainOn(inputs, raw, config, options)
+          : await trainBestOf(flags.bestOf, inputs, raw, config, options),
       ]);
     }
     if (first && flags.report !== undefined && !flags.demo) await writeReport(out, flags.report, flags.data);

@@ -2,10 +2,12 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import { impliedMode, type Preset, PRESETS, resolveConfig, type TrainConfig } from "../src/config/config.ts";
+import { type DataFeatures, presetFor } from "../src/config/config_by_data.ts";
 import { TRAIN_OPTION_LIST, TRAIN_OPTIONS, type TrainOption } from "../src/config/options.ts";
 import { needsDevice } from "../src/config/placement_options.ts";
 import type { ConfigKey } from "../src/config/train_config.ts";
 import type { CommandLine } from "../src/config/option_types.ts";
+import type { Report } from "../src/events/events.ts";
 import { addGroup, Flag } from "./flag.ts";
 import {
   cacheFlag,
@@ -19,7 +21,7 @@ import {
   withUnknown,
 } from "./common_options.ts";
 
-export const PRESET = "default";
+const PRESET = "default";
 const DEFAULTS = resolveConfig(PRESET);
 /** Commands that take an option which names none. */
 const COMMANDS = ["train", "import"];
@@ -93,6 +95,19 @@ export function configOf(flags: ConfigFlags): TrainConfig {
   const preset = `${flags.preset}`;
   const shape = Object.hasOwn(PRESETS, preset) ? PRESETS[preset as Preset] : {};
   return { ...DEFAULTS, ...shape, ...impliedMode([layer]), ...layer };
+}
+
+/** The same for data that train would find with the preset for it; with a note if that is another one. */
+export function configOn(flags: ConfigFlags, data: DataFeatures, report: Report): TrainConfig {
+  const preset = presetFor(PRESET, trainLayer(flags), data);
+  const config = configOf({ ...flags, preset });
+  if (preset === PRESET) return config;
+  const { dim, optimizer, batchSize } = config;
+  const text =
+    `The data is two sparse features alone, so the preset is ${preset}, as train chooses it (rows of ${dim}, ` +
+    `${optimizer}, batches of ${batchSize})`;
+  report({ event: "note", text });
+  return config;
 }
 
 /** Adds the options about training that a command accepts. */

@@ -26,12 +26,12 @@
  * import assert from "node:assert/strict";
  * import { Interrupted } from "@hotset/hotset";
  * import { writeCriteoLog } from "@hotset/hotset/dataset";
- * import { ClaimedRun, readRun, reproduceRun, resolveConfig, resumeRun, trainOn } from "@hotset/hotset/train";
+ * import { ClaimedRun, configByData, readRun, reproduceRun, resumeRun, trainOn } from "@hotset/hotset/train";
  *
  * const folder = Deno.makeTempDirSync();
  * const log = `${folder}/clicks.tsv`;
  * writeCriteoLog(log, { samples: 2000, seed: 1, scale: 1000, fractions: { validation: 0.1, test: 0.1 } });
- * const config = resolveConfig("default", { mode: "cpu", ranks: 1, bottom: [16], top: [16, 1], printFreq: 1 });
+ * const config = configByData("default", { mode: "cpu", ranks: 1, bottom: [16], top: [16, 1], printFreq: 1 });
  * const report = () => {};
  *
  * using run = new ClaimedRun(`${folder}/runs`); // runs/run-1, unless it is there
@@ -91,6 +91,7 @@
  * @module
  */
 export { type Preset, PRESETS, resolveConfig, type TrainConfig } from "../src/config/config.ts";
+export { type ConfigByData, configByData, type DataFeatures } from "../src/config/config_by_data.ts";
 export type { HotRowsConfig } from "../src/config/hot_rows_options.ts";
 export type { MemoryBudget } from "../src/config/memory_budget.ts";
 export type { ModelConfig } from "../src/config/model_options.ts";

@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { bytesBefore } from "../config/memory_budget.ts";
 import type { TrainConfig } from "../config/config.ts";
+import type { ConfigByData } from "../config/config_by_data.ts";
 import { MAX_SEED } from "../config/optimization_options.ts";
 import { DEFAULT_MEMORY_BYTES } from "../dataset/prepare_job.ts";
 import type { Dataset } from "../dataset/dataset.ts";
@@ -13,6 +14,7 @@ import type { CheckpointMetrics, ResultEvent } from "../events/events.ts";
 import { count as number } from "../format.ts";
 import { expectDevice } from "../ranks/placement.ts";
 import { AtomicDirectory } from "../storage/atomic_directory.ts";
+import { configBefore, configFor } from "./config_for.ts";
 import { expectStart, lockRun, registerIn, startRun } from "./run.ts";
 import { cacheOf } from "./run_cache.ts";
 import { namingRun, type RunOptions } from "./run_options.ts";
@@ -30,36 +32,33 @@ export async function trainBestOf(
   seeds: number,
   inputs: readonly string[],
   raw: () => Promise<RawOptions>,
-  config: TrainConfig,
+  given: TrainConfig | ConfigByData,
   options: Omit<RunOptions, "from" | "world">,
 ): Promise<ResultEvent> {
   const named = namingRun(options);
-  if (config.seed + seeds - 1 > MAX_SEED) {
-    throw new UsageError(`Cannot choose among ${seeds} seeds from ${config.seed} on: a seed is at most ${MAX_SEED}`);
+  const before = configBefore(given);
+  if (before.seed + seeds - 1 > MAX_SEED) {
+    throw new UsageError(`Cannot choose among ${seeds} seeds from ${before.seed} on: a seed is at most ${MAX_SEED}`);
   }
-  expectStart(config, options.out, undefined);
-  await expectDevice(config, named.report);
+  expectStart(before, options.out, undefined);
+  await expectDevice(before, named.report);
   // From here on, so that `clean` keeps the dataset while seeds are compared.
   using _lock = await lockRun(options);
   await registerIn(options);
   const reading = await raw();
-  const memoryBytes = bytesBefore(config.memory, reading.memoryBytes ?? DEFAULT_MEMORY_BYTES);
+  const memoryBytes = bytesBefore(before.memory, reading.memoryBytes ?? DEFAULT_MEMORY_BYTES);
   const cache = options.cache ?? cacheOf(options.out);
   const dataset = await ensureDataset(inputs, { ...reading, memoryBytes }, cache, named.report);
+  const config = configFor(given, dataset, named.report);
   const seed = await bestSeed(seeds, dataset, config, named);
-  const withSeed = (of: TrainConfig) => ({ ...of, seed });
-  return await startRun(withSeed(config), dataset, {
-    ...options,
-    claimed: true,
-    ifPairs: options.ifPairs && withSeed(options.ifPairs),
-  });
+  return await startRun({ ...config, seed }, dataset, { ...options, claimed: true });
 }
 
 async function bestSeed(
   seeds: number,
   dataset: Dataset,
   config: TrainConfig,
-  { out, report, signal, ifPairs }: RunOptions,
+  { out, report, signal }: RunOptions,
 ): Promise<number> {
   const samples = dataset.samples("train");
   if (dataset.samples("validation") === 0) {
@@ -72,16 +71,15 @@ async function bestSeed(
     // Not in the cache of the run: the order of samples depends on the seed, so each has a layout.
     using folder = new AtomicDirectory(out, () => {});
     let found: CheckpointMetrics | undefined;
-    const short = (of: TrainConfig) => ({
-      ...of,
+    const short: TrainConfig = {
+      ...config,
       ...{ seed, save: false, patience: null, targetAuc: null },
-      testFreq: Math.max(1, Math.ceil(SHARE * samples / of.batchSize)),
-    });
-    await startRun(short(config), dataset, {
+      testFreq: Math.max(1, Math.ceil(SHARE * samples / config.batchSize)),
+    };
+    await startRun(short, dataset, {
       out: join(folder.temporary, "run"),
       report: () => {},
       ...(signal === undefined ? {} : { signal }),
-      ifPairs: ifPairs && short(ifPairs),
       onEvaluation(metrics) {
         found = metrics;
         return "stop";

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { cleanCheckpoints } from "../checkpoint/checkpoint_store.ts";
 import { checkConfig, expectBags, expectDenseFeatures, expectHiddenLayer, type TrainConfig } from "../config/config.ts";
+import type { ConfigByData } from "../config/config_by_data.ts";
 import { bytesBefore } from "../config/memory_budget.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { DEFAULT_MEMORY_BYTES } from "../dataset/prepare_job.ts";
@@ -18,6 +19,7 @@ import { throughLinks } from "../storage/links.ts";
 import { OutputLock } from "../storage/output_lock.ts";
 import { encodingOf, openFrom, openResumePoint, openStart, recall } from "./beginning.ts";
 import { chooseMode } from "./choose_mode.ts";
+import { configBefore, configFor } from "./config_for.ts";
 import {
   expectMemory,
   expectRows,
@@ -86,26 +88,28 @@ export function expectStart(config: TrainConfig, out: string, world?: MpiWorld):
  * first, into the cache, where later runs on the same logs find them; with `from` they are encoded with
  * the dictionary of that run, and new values get further rows. Otherwise the same as `startRun`, which takes an open
  * dataset instead, such as one from `generateDataset` or `prepareDataset`. `raw` may be a function, which is called after
- * everything that needs no data has been checked. Throws HotsetError, also about the logs, and Interrupted.
+ * everything that needs no data has been checked, and `config` a function of the features of the data (`configByData`).
+ * Throws HotsetError, also about the logs, and Interrupted.
  */
 export async function trainOn(
   inputs: readonly string[],
   raw: RawOptions | (() => Promise<RawOptions>),
-  config: TrainConfig,
+  config: TrainConfig | ConfigByData,
   given: RunOptions,
 ): Promise<ResultEvent> {
   const options = namingRun(given);
+  const before = configBefore(config);
   await inTurn(options, async () => {
-    expectStart(config, options.out, options.world);
-    expectSchedule(config, options.schedule);
-    if (options.world === undefined) await expectDevice(config, options.report);
+    expectStart(before, options.out, options.world);
+    expectSchedule(before, options.schedule);
+    if (options.world === undefined) await expectDevice(before, options.report);
   });
   using start = await openFromRun(options);
   const reading = typeof raw === "function" ? await raw() : raw;
   const dataset = await onDisk(
     options,
     (group, cache) => {
-      const memoryBytes = bytesBefore(config.memory, reading.memoryBytes ?? DEFAULT_MEMORY_BYTES);
+      const memoryBytes = bytesBefore(before.memory, reading.memoryBytes ?? DEFAULT_MEMORY_BYTES);
       const known = start === undefined || inputs.every(isArtifact)
         ? undefined
         : together(group, () => encodingOf(start.directory));
@@ -127,35 +131,22 @@ async function openFromRun(options: RunOptions): Promise<UsableRun | undefined> 
  * configuration does not fit the data, and Interrupted if the signal is aborted; the run can then be resumed.
  */
 export async function startRun(
-  given: TrainConfig,
+  config: TrainConfig | ConfigByData,
   dataset: Dataset,
   runOptions: RunOptions,
 ): Promise<ResultEvent> {
   const options = namingRun(runOptions);
   using start = await openFromRun(options);
-  return await beginRun(given, dataset, options, start);
-}
-
-/** The configuration, or the one for pairs if the data is that and the caller has one. */
-function configForData(given: TrainConfig, dataset: Dataset, { ifPairs, report }: RunOptions): TrainConfig {
-  if (ifPairs === undefined || dataset.denseFeatures > 0 || dataset.tables !== 2) return given;
-  const { model, optimizer, epochs } = ifPairs;
-  report({
-    event: "note",
-    text:
-      "The data is two sparse features alone, so the preset is pairs, which ranks such data better than the default " +
-      `(model ${model}, ${optimizer}, ${epochs} epoch${epochs === 1 ? "" : "s"}); --model dlrm has the default`,
-  });
-  return ifPairs;
+  return await beginRun(config, dataset, options, start);
 }
 
 async function beginRun(
-  given: TrainConfig,
+  given: TrainConfig | ConfigByData,
   dataset: Dataset,
   options: RunOptions,
   start: UsableRun | undefined,
 ): Promise<ResultEvent> {
-  const own = configForData(given, dataset, options);
+  const own = configFor(given, dataset, options.report);
   const plan = await inTurn(options, () => planFor(own, dataset));
   const config = await chooseMode(own, plan, dataset, options.report, options.world);
   await inTurn(options, () => expectRows(config, dataset));

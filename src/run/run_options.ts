@@ -1,5 +1,4 @@
 /** Options of a training run, and how its processes divide the work on files. */
-import type { TrainConfig } from "../config/config.ts";
 import type { OnEvaluation, Report } from "../events/events.ts";
 import { stops } from "../loop/early_stopping.ts";
 import { ALONE } from "../parallel/host_group.ts";
@@ -44,8 +43,6 @@ export interface RunOptions {
   readonly onEvaluation?: OnEvaluation | undefined;
   /** True to measure the phases of a step after training. */
   readonly phases?: boolean | undefined;
-  /** The configuration to use instead if the data is two sparse features alone, such as user and item. */
-  readonly ifPairs?: TrainConfig | undefined;
   /** The processes that train together, each of which makes the same call; undefined to train in this one. */
   readonly world?: MpiWorld | undefined;
 }

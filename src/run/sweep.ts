@@ -2,12 +2,18 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { TrainConfig } from "../config/config.ts";
+import type { ConfigByData } from "../config/config_by_data.ts";
+import { bytesBefore } from "../config/memory_budget.ts";
+import type { Dataset } from "../dataset/dataset.ts";
+import { DEFAULT_MEMORY_BYTES } from "../dataset/prepare_job.ts";
 import { codeOf, Interrupted, UsageError } from "../errors.ts";
 import type { Report } from "../events/events.ts";
+import { expectDevice } from "../ranks/placement.ts";
 import { TaskPool } from "../threads/task_pool.ts";
+import { configBefore, configFor } from "./config_for.ts";
 import { differingOptions, type RunSummary, summarizeRun } from "./run_list.ts";
 import { RUN_FILE } from "./run_record.ts";
-import { expectStart, resumeRun, trainOn } from "./run.ts";
+import { expectStart, resumeRun, startRun } from "./run.ts";
 import type { RunOptions } from "./run_options.ts";
 import { ensureDataset, type RawOptions } from "./stages.ts";
 
@@ -34,8 +40,8 @@ export function nameOf(varied: Readonly<Record<string, unknown>>): string {
 export interface SweepRun {
   /** Its name. */
   readonly name: string;
-  /** Its configuration. */
-  readonly config: TrainConfig;
+  /** Its configuration, which may depend on the data. */
+  readonly config: TrainConfig | ConfigByData;
 }
 
 /** Options of a sweep; those of its runs. */
@@ -62,7 +68,8 @@ export interface SweepTask {
 }
 
 /** A run of a sweep in its folder, with what is there of it. */
-interface PlacedRun extends SweepRun {
+interface PlacedRun {
+  readonly config: TrainConfig;
   readonly out: string;
   readonly before: RunSummary | undefined;
 }
@@ -83,20 +90,33 @@ export async function sweep(
   if (twice !== undefined) {
     throw new UsageError(`Cannot sweep in ${folder}: two runs would be named ${twice.name}; give every value once`);
   }
-  const placed = runs.map((run): PlacedRun => {
-    const out = join(folder, run.name);
-    const before = existsSync(join(out, RUN_FILE)) ? summarizeRun(out) : undefined;
-    if (before !== undefined) expectSameOptions(before, run, folder);
-    return { ...run, out, before };
+  const { report, cache = folder, jobs = 1 } = options;
+  const places = runs.map(({ name, config }) => {
+    const out = join(folder, name);
+    return { given: config, out, before: existsSync(join(out, RUN_FILE)) ? summarizeRun(out) : undefined };
   });
-  const { jobs = 1 } = options;
-  if (jobs > 1 && runs.length > 1) await trainAtOnce(inputs, raw, placed, folder, options, jobs);
-  else await trainInTurn(inputs, raw, placed, options);
+  for (const { given, out, before } of places) {
+    if (before !== undefined) continue;
+    expectStart(configBefore(given), out);
+    await expectDevice(configBefore(given), report);
+  }
+  const limit = raw.memoryBytes ?? DEFAULT_MEMORY_BYTES;
+  const limits = places.map(({ given }) => bytesBefore(configBefore(given).memory, limit));
+  const dataset = await ensureDataset(inputs, { ...raw, memoryBytes: Math.min(...limits) }, cache, report);
+  const notes = new Set<string>();
+  const placed = places.map(({ given, out, before }): PlacedRun => {
+    const config = configFor(given, dataset, (event) => event.event === "note" && notes.add(event.text));
+    if (before !== undefined) expectSameOptions(before, config, folder);
+    return { config, out, before };
+  });
+  for (const text of notes) report({ event: "note", text });
+  if (jobs > 1 && runs.length > 1) await trainAtOnce(dataset, placed, options, jobs);
+  else await trainInTurn(dataset, placed, options);
   return placed.map(({ out }) => summarizeRun(out));
 }
 
 /** Throws UsageError if a run that exists has other options, except those that a run may choose when it begins. */
-function expectSameOptions(before: RunSummary, { config }: SweepRun, folder: string): void {
+function expectSameOptions(before: RunSummary, config: TrainConfig, folder: string): void {
   const chosen = (key: string) =>
     key === "mode" && config.mode === "auto" || key === "ranks" && config.ranks === null ||
     key === "activations" && config.activations === "auto"; // ptx in runs before that was the default
@@ -113,30 +133,21 @@ function announce(runs: readonly PlacedRun[], index: number, report: Report): vo
   report({ event: "note", text: `Run ${index + 1} of ${runs.length}: ${out}, ${what}` });
 }
 
-async function trainInTurn(
-  inputs: readonly string[],
-  raw: RawOptions,
-  runs: readonly PlacedRun[],
-  options: SweepOptions,
-): Promise<void> {
+async function trainInTurn(dataset: Dataset, runs: readonly PlacedRun[], options: SweepOptions): Promise<void> {
   for (const [i, { config, out, before }] of runs.entries()) {
     announce(runs, i, options.report);
-    if (before === undefined) await trainOn(inputs, raw, config, { ...options, out });
+    if (before === undefined) await startRun(config, dataset, { ...options, out });
     else if (before.state !== "ended") await resumeRun({ ...options, out });
   }
 }
 
 /** Trains several runs at a time on threads. Their events are in their directories alone. */
 async function trainAtOnce(
-  inputs: readonly string[],
-  raw: RawOptions,
+  { directory: dataset }: Dataset,
   runs: readonly PlacedRun[],
-  folder: string,
   { report, cache, signal }: SweepOptions,
   jobs: number,
 ): Promise<void> {
-  for (const { config, out, before } of runs) if (before === undefined) expectStart(config, out);
-  const { directory: dataset } = await ensureDataset(inputs, raw, cache ?? folder, report);
   const open = [...runs.keys()].filter((i) => runs[i].before?.state !== "ended");
   for (const i of runs.keys()) if (!open.includes(i)) announce(runs, i, report);
   const ranks = Math.max(1, Math.floor(navigator.hardwareConcurrency / jobs));

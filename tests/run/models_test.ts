@@ -5,10 +5,8 @@ import { Interrupted, UsageError } from "../../src/errors.ts";
 import type { RunEvent } from "../../src/events/events.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
 import { planModel, shapeOf } from "../../src/model/shape.ts";
-import { readRun } from "../../src/run/run_record.ts";
 import { slowTest } from "../support/series.ts";
 import { CONFIG, dataOf, run } from "../support/small_run.ts";
-import { tinyDataset } from "../support/tiny_dataset.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
 const MODELS: Record<string, Partial<TrainConfig>> = {
@@ -61,33 +59,4 @@ Deno.test("options that a model has no use for are refused", () => {
     () => planModel({ ...shapeOf(resolveConfig("kaggle", { model: "deepfm" }), { denseFeatures: 2, tableRows: [] }) }),
     /^HotsetError: Cannot build the model: the data has no sparse features; choose --model dlrm/,
   );
-});
-
-Deno.test("data of pairs has the configuration for pairs, with a note, and other data the other one", async () => {
-  using directory = new TemporaryDirectory();
-  const small: Partial<TrainConfig> = { dim: 4, mode: "cpu", ranks: 1, batchSize: 100 };
-  const configs = [
-    resolveConfig("default", small),
-    resolveConfig("pairs", { dim: 4, mode: "cpu", ranks: 1, batchSize: 100 }),
-  ] as const;
-  const train = async (name: string, denseFeatures: number) => {
-    const dataset = tinyDataset(directory.join(`${name}-data`), {
-      ...{
-        samples: { train: 400, validation: 100, test: 0 },
-        tableRows: [30, 20],
-        denseFeatures,
-        bags: false,
-        seed: 1,
-        skew: 2,
-      },
-    });
-    const [out, notes] = [directory.join(name), [] as string[]];
-    const report = (event: RunEvent) => void (event.event === "note" && notes.push(event.text));
-    await startRun(configs[0], dataset, { out, report, ifPairs: configs[1] });
-    return { model: readRun(out).config.model, notes: notes.filter((note) => note.includes("--model dlrm")) };
-  };
-  const pairs = await train("pairs", 0);
-  assert.equal(pairs.model, "mf");
-  assert.match(pairs.notes.join(), /^The data is two sparse features alone, so the preset is pairs/);
-  assert.deepEqual(await train("others", 1), { model: "dlrm", notes: [] });
 });
