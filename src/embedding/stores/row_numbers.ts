@@ -51,6 +51,8 @@ export class RowNumbers {
   readonly #firstRows: Uint32Array;
   readonly #firstNumbers: Uint32Array;
   readonly #byNumber: Uint32Array;
+  readonly #runOfRow: Search;
+  readonly #runOfNumber: Search;
 
   private constructor(next: number, generations: readonly Generation[], runs: Uint32Array) {
     this.next = next;
@@ -65,6 +67,8 @@ export class RowNumbers {
     const order = Uint32Array.from({ length: count }, (_, run) => run);
     this.#byNumber = order.sort((a, b) => this.#word(a, NUMBER) - this.#word(b, NUMBER));
     this.#firstNumbers = this.#byNumber.map((run) => this.#word(run, NUMBER));
+    this.#runOfRow = new Search(this.#firstRows, this.#rows);
+    this.#runOfNumber = new Search(this.#firstNumbers, next);
   }
 
   /** Those of a model that has not grown. */
@@ -132,7 +136,7 @@ export class RowNumbers {
     };
     for (const { from, row: first, rows } of kept) {
       createUntil(first);
-      for (let run = lastAtMost(this.#firstRows, from), old = from, end = from + rows; old < end; run++) {
+      for (let run = this.#runOfRow.lastAtMost(from), old = from, end = from + rows; old < end; run++) {
         const before = old - this.#firstRows[run];
         runs.push(
           row,
@@ -152,13 +156,14 @@ export class RowNumbers {
 
   /** The number of a row. */
   numberOf(row: number): number {
-    const run = lastAtMost(this.#firstRows, row);
+    const run = this.#runOfRow.lastAtMost(row);
     return this.#word(run, NUMBER) + row - this.#firstRows[run];
   }
 
   /** The row with a number; `NO_ROW` if it was dropped, or no row has had the number. */
   rowOf(number: number): number {
-    const i = lastAtMost(this.#firstNumbers, number);
+    if (number >= this.next) return NO_ROW;
+    const i = this.#runOfNumber.lastAtMost(number);
     const run = this.#byNumber[i];
     const row = this.#firstRows[run] + number - this.#firstNumbers[i];
     return number >= this.#firstNumbers[i] && row < this.#endOf(run) ? row : NO_ROW;
@@ -171,7 +176,7 @@ export class RowNumbers {
     );
     return {
       write: (row, rows, weights, at) => {
-        for (let run = lastAtMost(this.#firstRows, row), end = row + rows; row < end; run++) {
+        for (let run = this.#runOfRow.lastAtMost(row), end = row + rows; row < end; run++) {
           const count = Math.min(this.#endOf(run), end) - row;
           const first = this.#word(run, CREATED) + row - this.#firstRows[run];
           created[this.#word(run, GENERATION)].write(first, count, weights, at);
@@ -192,9 +197,32 @@ export class RowNumbers {
   }
 }
 
-/** Index of the last of rising words that is at most `value`; 0 if none is. */
-function lastAtMost(words: Uint32Array, value: number): number {
-  let low = 0, high = words.length;
+/** Finds the last of rising words that is at most a value, by a table of the first candidates in equal ranges of values. */
+class Search {
+  readonly #words: Uint32Array;
+  readonly #shift: number;
+  readonly #firsts: Uint32Array;
+
+  /** Values are below `end`. */
+  constructor(words: Uint32Array, end: number) {
+    this.#words = words;
+    this.#shift = Math.max(0, Math.ceil(Math.log2(end / words.length / 2)));
+    const length = Math.ceil(end / 2 ** this.#shift) + 1;
+    this.#firsts = Uint32Array.from(
+      { length },
+      (_, range) => lastAtMost(words, range * 2 ** this.#shift, 0, words.length),
+    );
+  }
+
+  /** Index of the word; 0 if none is. */
+  lastAtMost(value: number): number {
+    const range = value >>> this.#shift;
+    return lastAtMost(this.#words, value, this.#firsts[range], this.#firsts[range + 1] + 1);
+  }
+}
+
+/** The same between two indices. */
+function lastAtMost(words: Uint32Array, value: number, low: number, high: number): number {
   while (high - low > 1) {
     const middle = (low + high) >>> 1;
     if (words[middle] <= value) low = middle;
