@@ -109,7 +109,9 @@ async function trainHere(
       const guesses = world === undefined && flags.from === undefined;
       const raw = () => rawOptions(inputs, flags, interrupt, report, guesses);
       const byData = configByData(flags.preset, layer);
-      const config: ConfigByData = (data) => scaled(byData(data));
+      // With weak scaling, an epoch has the batches of the samples of one rank.
+      const config: ConfigByData = (data) =>
+        scaled(byData(data && { ...data, trainSamples: (data.trainSamples ?? 0) / ranks }));
       results([
         flags.bestOf === undefined
           ? await trainOn(inputs, raw, config, options)

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import { impliedMode, type Preset, PRESETS, resolveConfig, type TrainConfig } from "../src/config/config.ts";
-import { type DataFeatures, presetFor } from "../src/config/config_by_data.ts";
+import { type DataShape, presetFor } from "../src/config/config_by_data.ts";
 import { TRAIN_OPTION_LIST, TRAIN_OPTIONS, type TrainOption } from "../src/config/options.ts";
 import { needsDevice } from "../src/config/placement_options.ts";
 import type { ConfigKey } from "../src/config/train_config.ts";
@@ -98,7 +98,7 @@ export function configOf(flags: ConfigFlags): TrainConfig {
 }
 
 /** The same for data that train would find with the preset for it; with a note if that is another one. */
-export function configOn(flags: ConfigFlags, data: DataFeatures, report: Report): TrainConfig {
+export function configOn(flags: ConfigFlags, data: DataShape, report: Report): TrainConfig {
   const preset = presetFor(PRESET, trainLayer(flags), data);
   const config = configOf({ ...flags, preset });
   if (preset === PRESET) return config;

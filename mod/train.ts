@@ -91,7 +91,7 @@
  * @module
  */
 export { type Preset, PRESETS, resolveConfig, type TrainConfig } from "../src/config/config.ts";
-export { type ConfigByData, configByData, type DataFeatures } from "../src/config/config_by_data.ts";
+export { type ConfigByData, configByData, type DataShape } from "../src/config/config_by_data.ts";
 export type { HotRowsConfig } from "../src/config/hot_rows_options.ts";
 export type { MemoryBudget } from "../src/config/memory_budget.ts";
 export type { ModelConfig } from "../src/config/model_options.ts";

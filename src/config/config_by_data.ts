@@ -1,16 +1,21 @@
-/** Configurations whose preset depends on the data. */
+/** Configurations that depend on the data. */
 import { type Preset, resolveConfig, type TrainConfig } from "./config.ts";
 
-/** The features of data, on which its preset depends. */
-export interface DataFeatures {
+/** What a configuration depends on: the features of data, and its size. */
+export interface DataShape {
   /** Number of dense features. */
   readonly denseFeatures: number;
   /** Number of sparse features, each with a table. */
   readonly tables: number;
+  /** Number of train samples; undefined if it is not known, or does not matter because nothing is trained. */
+  readonly trainSamples?: number | undefined;
 }
 
 /** The configuration for data; for undefined that of most data, to check options before the data is known. */
-export type ConfigByData = (data?: DataFeatures) => TrainConfig;
+export type ConfigByData = (data?: DataShape) => TrainConfig;
+
+/** Maximum steps of the warm-up of preset `default`, and its maximum share of an epoch. */
+const WARMUP = { steps: 100, share: 0.1 };
 
 /** Options of the model that data of pairs must not change; dropout needs MLPs. */
 const MODEL_KEYS = ["model", "bottom", "top", "interaction", "dropout"] as const;
@@ -19,15 +24,16 @@ const MODEL_KEYS = ["model", "bottom", "top", "interaction", "dropout"] as const
  * The preset for data: `pairs` in place of `default` if the data is two sparse features alone, such as user and item, and
  * no option of the model is given.
  */
-export function presetFor(preset: Preset, given: Partial<TrainConfig>, data: DataFeatures): Preset {
+export function presetFor(preset: Preset, given: Partial<TrainConfig>, data: DataShape): Preset {
   const arePairs = data.denseFeatures === 0 && data.tables === 2;
   return preset === "default" && arePairs && MODEL_KEYS.every((key) => given[key] === undefined) ? "pairs" : preset;
 }
 
 /**
- * Like `resolveConfig`, but if the preset is `default`, data of two sparse features alone gets preset `pairs` instead,
- * unless options of the model are given. The commands train, sweep, plan, profile and layout use it. Throws UsageError
- * like `resolveConfig`.
+ * Like `resolveConfig`, but preset `default` depends on the data: two sparse features alone get preset `pairs` instead,
+ * unless options of the model are given, and other data a warm-up for Adagrad, unless its steps are given: without one,
+ * the first steps may leave most units of the bottom MLP without effect. The commands train and sweep use it; plan,
+ * profile and layout choose the same preset. Throws UsageError like `resolveConfig`.
  *
  * @example
  * ```ts
@@ -35,14 +41,21 @@ export function presetFor(preset: Preset, given: Partial<TrainConfig>, data: Dat
  * import { configByData } from "@hotset/hotset/train";
  *
  * const config = configByData("default", { epochs: 3 }); // trainOn and startRun take it in place of a configuration
- * assert.equal(config({ denseFeatures: 13, tables: 26 }).model, "dlrm");
+ * const { model, warmupSteps } = config({ denseFeatures: 13, tables: 26, trainSamples: 64_000 });
+ * assert.deepEqual([model, warmupSteps], ["dlrm", 50]); // a tenth of 500 batches, at most 100
  * assert.equal(config({ denseFeatures: 0, tables: 2 }).model, "mf");
  * ```
  */
 export function configByData(preset: Preset, given: Partial<TrainConfig> = {}): ConfigByData {
   const usual = resolveConfig(preset, given);
   return (data) => {
-    const chosen = data === undefined ? preset : presetFor(preset, given, data);
-    return chosen === preset ? usual : resolveConfig(chosen, given);
+    if (preset !== "default" || data === undefined) return usual;
+    const chosen = presetFor(preset, given, data);
+    if (chosen !== preset) return resolveConfig(chosen, given);
+    const { optimizer, batchSize } = usual;
+    const { trainSamples } = data;
+    if (trainSamples === undefined || optimizer !== "adagrad" || given.warmupSteps !== undefined) return usual;
+    const batches = Math.ceil(trainSamples / batchSize);
+    return { ...usual, warmupSteps: Math.min(WARMUP.steps, Math.floor(WARMUP.share * batches)) };
   };
 }

@@ -192,6 +192,7 @@ export const OPTIMIZATION_OPTIONS: OptionsOf<OptimizationConfig, Context> = {
   warmupSteps: option("--lr-num-warmup-steps <n>", "steps of linear warm-up", {
     type: natural,
     default: 0,
+    shown: "0; preset default with adagrad: a tenth of an epoch, at most 100",
   }),
   decayStartStep: option("--lr-decay-start-step <n>", "first step of the decay", {
     type: natural,

@@ -14,7 +14,7 @@ import type { CheckpointMetrics, ResultEvent } from "../events/events.ts";
 import { count as number } from "../format.ts";
 import { expectDevice } from "../ranks/placement.ts";
 import { AtomicDirectory } from "../storage/atomic_directory.ts";
-import { configBefore, configFor } from "./config_for.ts";
+import { configBefore, configFor, shapeOfData } from "./config_for.ts";
 import { expectStart, lockRun, registerIn, startRun } from "./run.ts";
 import { cacheOf } from "./run_cache.ts";
 import { namingRun, type RunOptions } from "./run_options.ts";
@@ -49,7 +49,7 @@ export async function trainBestOf(
   const memoryBytes = bytesBefore(before.memory, reading.memoryBytes ?? DEFAULT_MEMORY_BYTES);
   const cache = options.cache ?? cacheOf(options.out);
   const dataset = await ensureDataset(inputs, { ...reading, memoryBytes }, cache, named.report);
-  const config = configFor(given, dataset, named.report);
+  const config = configFor(given, shapeOfData(dataset), named.report);
   const seed = await bestSeed(seeds, dataset, config, named);
   return await startRun({ ...config, seed }, dataset, { ...options, claimed: true });
 }

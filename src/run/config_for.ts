@@ -1,6 +1,7 @@
 /** The configuration that a run on a dataset has. */
 import type { TrainConfig } from "../config/config.ts";
-import type { ConfigByData, DataFeatures } from "../config/config_by_data.ts";
+import type { ConfigByData, DataShape } from "../config/config_by_data.ts";
+import type { Dataset } from "../dataset/dataset.ts";
 import type { Report } from "../events/events.ts";
 
 /** The configuration as far as it is known before the data. */
@@ -8,8 +9,14 @@ export function configBefore(given: TrainConfig | ConfigByData): TrainConfig {
   return typeof given === "function" ? given() : given;
 }
 
+/** What a configuration depends on, of a dataset. */
+export function shapeOfData(dataset: Dataset): DataShape {
+  const { denseFeatures, tables } = dataset;
+  return { denseFeatures, tables, trainSamples: dataset.samples("train") };
+}
+
 /** The configuration for data, with a note if the data has decided the preset. */
-export function configFor(given: TrainConfig | ConfigByData, data: DataFeatures, report: Report): TrainConfig {
+export function configFor(given: TrainConfig | ConfigByData, data: DataShape, report: Report): TrainConfig {
   if (typeof given !== "function") return given;
   const config = given(data);
   if (config.model !== given().model) report({ event: "note", text: pairsNote(config) });

@@ -19,7 +19,7 @@ import { throughLinks } from "../storage/links.ts";
 import { OutputLock } from "../storage/output_lock.ts";
 import { encodingOf, openFrom, openResumePoint, openStart, recall } from "./beginning.ts";
 import { chooseMode } from "./choose_mode.ts";
-import { configBefore, configFor } from "./config_for.ts";
+import { configBefore, configFor, shapeOfData } from "./config_for.ts";
 import {
   expectMemory,
   expectRows,
@@ -146,7 +146,10 @@ async function beginRun(
   options: RunOptions,
   start: UsableRun | undefined,
 ): Promise<ResultEvent> {
-  const own = configFor(given, dataset, options.report);
+  const found = configFor(given, shapeOfData(dataset), options.report);
+  // A model that is trained further has warmed up, and a function decides all rates.
+  const warm = start !== undefined || options.schedule !== undefined;
+  const own = warm ? { ...found, warmupSteps: configBefore(given).warmupSteps } : found;
   const plan = await inTurn(options, () => planFor(own, dataset));
   const config = await chooseMode(own, plan, dataset, options.report, options.world);
   await inTurn(options, () => expectRows(config, dataset));

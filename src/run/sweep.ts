@@ -10,7 +10,7 @@ import { codeOf, Interrupted, UsageError } from "../errors.ts";
 import type { Report } from "../events/events.ts";
 import { expectDevice } from "../ranks/placement.ts";
 import { TaskPool } from "../threads/task_pool.ts";
-import { configBefore, configFor } from "./config_for.ts";
+import { configBefore, configFor, shapeOfData } from "./config_for.ts";
 import { differingOptions, type RunSummary, summarizeRun } from "./run_list.ts";
 import { RUN_FILE } from "./run_record.ts";
 import { expectStart, resumeRun, startRun } from "./run.ts";
@@ -105,7 +105,7 @@ export async function sweep(
   const dataset = await ensureDataset(inputs, { ...raw, memoryBytes: Math.min(...limits) }, cache, report);
   const notes = new Set<string>();
   const placed = places.map(({ given, out, before }): PlacedRun => {
-    const config = configFor(given, dataset, (event) => event.event === "note" && notes.add(event.text));
+    const config = configFor(given, shapeOfData(dataset), (event) => event.event === "note" && notes.add(event.text));
     if (before !== undefined) expectSameOptions(before, config, folder);
     return { config, out, before };
   });

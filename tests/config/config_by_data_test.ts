@@ -29,3 +29,19 @@ Deno.test("before the data is known, the configuration is that of most data, and
   assert.deepEqual(configByData("default", { epochs: 3 })(), resolveConfig("default", { epochs: 3 }));
   assert.throws(() => configByData("default", { epochs: 0 }), /^UsageError: .*epochs/);
 });
+
+Deno.test("preset default warms up with Adagrad: a tenth of an epoch, at most 100 steps, unless they are given", () => {
+  const steps = (preset: Preset, given: Partial<TrainConfig>, trainSamples?: number) =>
+    configByData(preset, given)({ denseFeatures: 1, tables: 2, trainSamples }).warmupSteps;
+  assert.deepEqual([1000, 12_800, 12_801, 128_000, 1e9].map((samples) => steps("default", {}, samples)), [
+    ...[0, 10, 10, 100, 100],
+  ]);
+  assert.equal(steps("default", { batchSize: 64 }, 12_800), 20);
+  assert.equal(steps("default", { model: "dcnv2" }, 12_800), 10);
+  assert.equal(steps("default", { warmupSteps: 0 }, 12_800), 0);
+  assert.equal(steps("default", { warmupSteps: 7 }, 12_800), 7);
+  assert.equal(steps("default", { optimizer: "sgd" }, 12_800), 0);
+  assert.equal(steps("kaggle", { optimizer: "adagrad" }, 12_800), 0);
+  assert.equal(steps("default", {}), 0);
+  assert.equal(configByData("default")({ denseFeatures: 0, tables: 2, trainSamples: 12_800 }).warmupSteps, 0);
+});

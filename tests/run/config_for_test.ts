@@ -71,3 +71,19 @@ Deno.test("a sweep of pairs trains them with their preset, tells so once, and fi
     /^UsageError: .*seed=1 has another epochs; /,
   );
 });
+
+Deno.test("a new model of preset default warms up; one that is trained further, or by a function of the step, does not", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory, 1);
+  const config = configByData("default", { ...SMALL, batchSize: 10, bottom: [4], top: [1], printFreq: 1 });
+  const train = async (name: string, options: Partial<Parameters<typeof startRun>[2]>) => {
+    const out = directory.join(name);
+    const rates: number[] = [];
+    const report = (event: RunEvent) => void (event.event === "progress" && rates.push(event.learningRate));
+    await startRun(config, dataset, { out, report, ...options });
+    return { steps: readRun(out).config.warmupSteps, first: rates[0] };
+  };
+  assert.deepEqual(await train("new", {}), { steps: 4, first: 0.01 / 4 });
+  assert.deepEqual(await train("further", { from: directory.join("new") }), { steps: 0, first: 0.01 });
+  assert.deepEqual(await train("function", { schedule: () => 0.5 }), { steps: 0, first: 0.5 });
+});
