@@ -85,7 +85,7 @@ async function train(log: Log, contender: Contender, seed: number, data: string,
     const { auc, logloss } = await trainPeer(trainer, seed, dataset, folder);
     return { auc, logloss };
   }
-  const { auc, logloss, hotSampleShare } = await startRun({ ...trainer, seed }, dataset, {
+  const { auc, logloss, hotSampleShare } = await startRun(trainer(seed), dataset, {
     out: join(folder, "run"),
     report: () => {},
   });

@@ -1,5 +1,6 @@
 /** The tables of accuracy on real logs: which contenders train on which log, and how their results become a table. */
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
+import { type ConfigByData, configByData } from "../../src/config/config_by_data.ts";
 import type { Format } from "../../src/dataset/formats.ts";
 import type { RawOptions } from "../../src/run/stages.ts";
 
@@ -32,8 +33,8 @@ export interface Contender {
   readonly name: string;
   /** Options of preparing that are not defaults. */
   readonly raw: Partial<RawOptions>;
-  /** Hotset's configuration, except for the seed; or the script of a peer in this folder, with arguments. */
-  readonly trainer: TrainConfig | readonly [script: string, ...args: string[]];
+  /** Hotset's configuration with a seed; or the script of a peer in this folder, with arguments. */
+  readonly trainer: ((seed: number) => TrainConfig | ConfigByData) | readonly [script: string, ...args: string[]];
   /** True if seeds make no difference, so that one run is enough. */
   readonly seedless?: boolean;
 }
@@ -64,8 +65,8 @@ export interface AccuracyTable {
 /** A row of a table of pairs: what differs between two contenders with the same seeds. */
 interface Pair {
   readonly log: LogName;
-  /** Text of the column that says what is compared, from the results of `other`. */
-  readonly what: (results: readonly Result[]) => string;
+  /** Text of the column that says what is compared, from the results of `other` and of `plain`. */
+  readonly what: (other: readonly Result[], plain: readonly Result[]) => string;
   readonly plain: Contender;
   readonly other: Contender;
 }
@@ -112,7 +113,7 @@ function pairs(name: string, column: string, rows: readonly Pair[]): AccuracyTab
             `${signed(difference.mean)} ± ${difference.error.toFixed(5)}`,
           ];
         });
-        return [LOGS[log].title, what(b), ...figures];
+        return [LOGS[log].title, what(b, a), ...figures];
       });
       return markdown(["log", column, "AUC", "difference", "logloss", "difference"], lines, all);
     },
@@ -156,7 +157,8 @@ function precision(): AccuracyTable {
     const trained = (precision: "fp32" | "bf16"): Contender => ({
       name: `kaggle, ${optimizer}, ${precision}`,
       raw: RARE_SHARED,
-      trainer: resolveConfig("kaggle", { ...ALONE, mode: "cpu", optimizer, learningRate }, { precision }),
+      trainer: (seed) =>
+        resolveConfig("kaggle", { ...ALONE, mode: "cpu", optimizer, learningRate, seed }, { precision }),
     });
     const what = () => `${optimizer}, ${learningRate}`;
     return { log: "criteo", what, plain: trained("fp32"), other: trained("bf16") };
@@ -164,17 +166,20 @@ function precision(): AccuracyTable {
   return pairs("precision", "optimizer, rate", rows);
 }
 
+/** Training as the command does it, in mode cpu unless `layer` has another; the name is that of its results. */
+function trained(log: LogName, name: string, layer: Partial<TrainConfig>): Contender {
+  return {
+    name: `default, ${name}`,
+    raw: log === "criteo" ? RARE_SHARED : {},
+    trainer: (seed) => configByData("default", { ...ALONE, mode: "cpu", ...layer, seed }),
+  };
+}
+
 function placement(): AccuracyTable {
   const rows = (["criteo", "movielens"] as const).flatMap((log) => {
-    const raw = log === "criteo" ? RARE_SHARED : {};
-    const trained = (name: string, layer: Partial<TrainConfig>): Contender => ({
-      name: `default, ${name}`,
-      raw,
-      trainer: resolveConfig("default", { ...ALONE, mode: "cpu" }, layer),
-    });
-    const plain = trained("cpu", {});
+    const plain = trained(log, "cpu", {});
     const row = (name: string, layer: Partial<TrainConfig>, what: Pair["what"] = () => name): Pair => {
-      return { log, what, plain, other: trained(name, layer) };
+      return { log, what, plain, other: trained(log, name, layer) };
     };
     const fae = (hotMemory: number) =>
       row(
@@ -192,11 +197,22 @@ function placement(): AccuracyTable {
   return pairs("placement", "placement", rows);
 }
 
+/** The warm-up of preset default, beside training without one. */
+function warmup(): AccuracyTable {
+  const rows = (["criteo", "movielens", "taobao", "avazu"] as const).map((log): Pair => {
+    const plain = trained(log, "cpu, no warm-up", { warmupSteps: 0 });
+    const lowest = (results: readonly Result[]) => Math.min(...results.map(({ auc }) => auc)).toFixed(4);
+    const what: Pair["what"] = (other, plain) => `${lowest(plain)}, ${lowest(other)}`;
+    return { log, what, plain, other: trained(log, "cpu", {}) };
+  });
+  return pairs("warmup", "lowest AUC without, with", rows);
+}
+
 function models(): AccuracyTable {
   const hotset = (name: string, layer: Partial<TrainConfig>): Contender => ({
     name: `Hotset, ${name}`,
     raw: {},
-    trainer: resolveConfig("default", ALONE, layer),
+    trainer: (seed) => configByData("default", { ...ALONE, ...layer, seed }),
   });
   const peer = (name: string, script: string, ...args: string[]): Contender => ({
     name,
@@ -216,4 +232,4 @@ function models(): AccuracyTable {
 }
 
 /** All tables in the order in which they are measured. */
-export const TABLES: readonly AccuracyTable[] = [precision(), placement(), models()];
+export const TABLES: readonly AccuracyTable[] = [precision(), placement(), warmup(), models()];
