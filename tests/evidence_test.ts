@@ -1,7 +1,8 @@
 /** Each table of `deno task evidence` has a place in its page, which states what was not run. */
 import assert from "node:assert/strict";
-import { tableOf, withTable } from "../tools/evidence/evidence.ts";
+import { tableOf } from "../tools/evidence/evidence.ts";
 import { SERIES } from "../tools/evidence/series.ts";
+import { withTable } from "../tools/page_table.ts";
 
 Deno.test("every series has one place in its page and parts of different names", () => {
   for (const { name, page, parts } of SERIES) {
@@ -14,10 +15,10 @@ Deno.test("every series has one place in its page and parts of different names",
 Deno.test("a table replaces the last one, and its neighbours stay", () => {
   const page = "a\n<!-- evidence x -->\nold\n<!-- /evidence -->\nb\n<!-- evidence y -->\nc\n<!-- /evidence -->\n";
   assert.equal(
-    withTable(page, "x", "new"),
+    withTable(page, "evidence x", "new"),
     "a\n<!-- evidence x -->\n\nnew\n\n<!-- /evidence -->\nb\n<!-- evidence y -->\nc\n<!-- /evidence -->\n",
   );
-  assert.throws(() => withTable(page, "z", "new"), /no place for the table z/);
+  assert.throws(() => withTable(page, "evidence z", "new"), /no place for the table evidence z/);
 });
 
 Deno.test("a row is the output of its part; one that was not run says so", () => {

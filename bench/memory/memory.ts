@@ -19,9 +19,10 @@ import type { MovedRows } from "../../src/events/events.ts";
 import { bytes, count, percent } from "../../src/format.ts";
 import { Layout } from "../../src/layout/layout.ts";
 import { cacheName, isArtifact } from "../../src/storage/artifact.ts";
+import { writeTable } from "../../tools/page_table.ts";
+import { processor } from "../../tools/processor.ts";
 import { median } from "../median.ts";
 import { coldBatches, writePeerBatches } from "../peers/peer_batches.ts";
-import { withTable } from "../peers/peer_table.ts";
 import { MemoryGroup } from "./cgroup.ts";
 import { memoryPlot, type MemoryPoint } from "./memory_plot.ts";
 
@@ -137,11 +138,6 @@ interface Way {
 
 const speedOf = (result: Record<string, unknown>) => Number(result.samplesPerSecond ?? NaN);
 
-function machine(): string {
-  const cpu = /^model name\s*: (.*)$/m.exec(Deno.readTextFileSync("/proc/cpuinfo"))?.[1];
-  return `${navigator.hardwareConcurrency} cores of ${cpu}`;
-}
-
 const HEAD = [
   ...["model", "memory", "limit", "samples/s", "of in memory (rounds)"],
   ...["rows fetched, read a step", "reads of the disk a step", "pages/s, of the disk's"],
@@ -218,7 +214,7 @@ for (const scenario of SCENARIOS.filter(({ name }) => wanted.length === 0 || wan
 }
 const text = [
   `Samples/s of one rank, Adagrad, batches of ${count(BATCH_SIZE)}, ${EPOCHS} epochs of generated clicks; ` +
-  `${ROUNDS === 1 ? "one round" : `medians of ${ROUNDS} rounds in turn`}. ${machine()}; the disk reads ${
+  `${ROUNDS === 1 ? "one round" : `medians of ${ROUNDS} rounds in turn`}. ${processor()}; the disk reads ${
     count(diskReads)
   } random pages of 4 KiB a second, ${READ_DEPTH} at a time, and rows are read as many at a time. Sizes are ` +
   `those of rows with their state; a limit is that of the control group, page cache included.`,
@@ -229,10 +225,7 @@ console.log(text);
 if (Deno.args.includes("--write")) {
   Deno.writeTextFileSync(new URL("../../docs/memory.svg", import.meta.url), memoryPlot(points) + "\n");
   for (const page of ["README.md", "docs/tiers.md"]) {
-    const path = new URL(`../../${page}`, import.meta.url);
     const picture = `![Speed by memory for the rows](${page === "README.md" ? "docs/" : ""}memory.svg)`;
-    const inner = `${text}\n\n${picture}`;
-    Deno.writeTextFileSync(path, withTable(Deno.readTextFileSync(path), inner, "bench:memory"));
-    await new Deno.Command(Deno.execPath(), { args: ["fmt", "--quiet", path.pathname] }).output();
+    writeTable(page, "bench:memory", `${text}\n\n${picture}`);
   }
 }

@@ -1,4 +1,4 @@
-/** The table that compares Hotset with PyTorch, and its place in README.md. */
+/** The table that compares Hotset with PyTorch. */
 import { median } from "../median.ts";
 
 /** Precision of matrix products. */
@@ -55,12 +55,4 @@ function cells(row: Row): string[] {
 
 function number(value: number): string {
   return Math.round(value).toLocaleString("en");
-}
-
-/** A text whose part between the marks of a benchmark is `inner`. Throws if it has no marks. */
-export function withTable(text: string, inner: string, name = "bench:peers"): string {
-  const [first, last] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
-  const [begin, end] = [text.indexOf(first), text.indexOf(last)];
-  if (begin < 0 || end < begin) throw new Error(`there is no ${first} with an ${last} after it`);
-  return `${text.slice(0, begin + first.length)}\n\n${inner}\n\n${text.slice(end)}`;
 }

@@ -8,7 +8,8 @@
  *     deno task bench:peers [--write] [scenario...]
  *
  * Without names all scenarios run except `quick`, a small one that checks the setup. `--write` writes the table to
- * README.md. ROUNDS rounds (3). Data is generated once, under hotset/bench.
+ * docs/performance.md, and its rows of mode cpu with the defaults to README.md. ROUNDS rounds (3). Data is generated
+ * once, under hotset/bench.
  */
 import { join } from "node:path";
 import { Dataset } from "../../src/dataset/dataset.ts";
@@ -18,8 +19,10 @@ import type { ProgressEvent, RunEvent } from "../../src/events/events.ts";
 import { Layout } from "../../src/layout/layout.ts";
 import { SplitBatches } from "../../src/layout/split_batches.ts";
 import { cacheName, isArtifact } from "../../src/storage/artifact.ts";
+import { writeTable } from "../../tools/page_table.ts";
+import { processor } from "../../tools/processor.ts";
 import { coldBatches, writePeerBatches } from "./peer_batches.ts";
-import { type Peer, PEERS, type Precision, type Row, tableText, withTable } from "./peer_table.ts";
+import { type Peer, PEERS, type Precision, type Row, tableText } from "./peer_table.ts";
 
 /** One comparison. */
 interface Scenario {
@@ -258,12 +261,6 @@ function coldLayout(dataset: Dataset, batchSize: number): Layout {
   throw new Error("no run in mode cpu has left its layout");
 }
 
-function processor(): string {
-  const model = /^model name\s*: (.*)$/m.exec(isThere("/proc/cpuinfo") ? Deno.readTextFileSync("/proc/cpuinfo") : "")
-    ?.[1];
-  return `${CORES} cores of ${model ?? Deno.build.target}`;
-}
-
 const probe = await new Deno.Command("python3", { args: ["-c", "import torch, numpy; print(torch.__version__)"] })
   .output()
   .catch(() => undefined);
@@ -322,10 +319,10 @@ for (const scenario of SCENARIOS.filter(({ name }) => wanted.length === 0 ? name
     });
   }
 }
-const text = `Samples/s, medians of ${ROUNDS} rounds in turn. ${processor()}; ${torch}.\n\n${tableText(rows)}`;
+const about = `Samples/s, medians of ${ROUNDS} rounds in turn. ${processor()}; ${torch}.`;
+const text = `${about}\n\n${tableText(rows)}`;
 console.log(text);
 if (Deno.args.includes("--write")) {
-  const readme = new URL("../../README.md", import.meta.url);
-  Deno.writeTextFileSync(readme, withTable(Deno.readTextFileSync(readme), text));
-  await new Deno.Command(Deno.execPath(), { args: ["fmt", "--quiet", readme.pathname] }).output();
+  writeTable("docs/performance.md", "bench:peers", text);
+  writeTable("README.md", "bench:peers", `${about}\n\n${tableText(rows.filter(({ way }) => way === CPU.name))}`);
 }

@@ -17,9 +17,9 @@ import { metricsOf } from "../../src/events/metrics.ts";
 import { startRun } from "../../src/run/run.ts";
 import { ensureDataset } from "../../src/run/stages.ts";
 import { type Contender, type Log, type LogName, LOGS, type Result, TABLES } from "./accuracy_cases.ts";
-import { commitOfCode, processor, withTable } from "./evidence.ts";
-
-const PAGE = new URL("../../docs/accuracy.md", import.meta.url);
+import { writeTable } from "../page_table.ts";
+import { processor } from "../processor.ts";
+import { commitOfCode } from "./evidence.ts";
 
 /** Results of runs, by log, contender and seed, in a file of one line each. */
 class Results {
@@ -136,10 +136,7 @@ if (import.meta.main) {
       const text = table.text((log, contender) =>
         Array.from({ length: contender.seedless ? 1 : seeds }, (_, i) => results.get(log, contender, i + 1)!)
       );
-      Deno.writeTextFileSync(
-        PAGE,
-        withTable(Deno.readTextFileSync(PAGE), table.name, `${text}\n\nSeeds 1 to ${seeds}; ${processor()}.`),
-      );
+      writeTable("docs/accuracy.md", `evidence ${table.name}`, `${text}\n\nSeeds 1 to ${seeds}; ${processor()}.`);
     }
   } finally {
     Deno.removeSync(temporary, { recursive: true });

@@ -11,6 +11,8 @@
  * were not run. Exit status 1 if any part failed.
  */
 import { parseArgs } from "node:util";
+import { writeTable } from "../page_table.ts";
+import { processor } from "../processor.ts";
 import { type Ended, type Part, SERIES, type Series } from "./series.ts";
 
 const ROOT = new URL("../../", import.meta.url);
@@ -76,30 +78,9 @@ export function tableOf(series: Series, doneOf: (part: Part) => Done | undefined
   return [line(series.columns), line(series.columns.map(() => "---")), ...rows].join("\n") + at;
 }
 
-/** Replaces the table of a series in the text of its page. Throws if the page has no markers for it. */
-export function withTable(text: string, name: string, table: string): string {
-  const begin = `<!-- evidence ${name} -->`, end = "<!-- /evidence -->";
-  const from = text.indexOf(begin), to = text.indexOf(end, from);
-  if (from < 0 || to < 0) throw new Error(`no place for the table ${name}: add "${begin}" and "${end}"`);
-  return `${text.slice(0, from + begin.length)}\n\n${table}\n\n${text.slice(to)}`;
-}
-
 /** The last commit that changed what trains. */
 export function commitOfCode(): string {
   return output("git", "log", "-1", "--format=%H", "--", "src", "ffi");
-}
-
-/** The processor of this machine, as tables name it. */
-export function processor(): string {
-  const model = /model name\s*: (.*)/.exec(Deno.readTextFileSync("/proc/cpuinfo"))?.[1] ?? "processor unknown";
-  return `${model}, ${navigator.hardwareConcurrency} cores`;
-}
-
-function writeTable(series: Series, machine: string): void {
-  const page = new URL(series.page, ROOT);
-  const table = tableOf(series, (part) => doneOf(series, part), machine);
-  Deno.writeTextFileSync(page, withTable(Deno.readTextFileSync(page), series.name, table));
-  output(Deno.execPath(), "fmt", "-q", series.page);
 }
 
 if (import.meta.main) {
@@ -126,7 +107,7 @@ if (import.meta.main) {
       keep(fileOf(series, part, "log"), ended.stdout);
       keep(fileOf(series, part, "json"), JSON.stringify(done));
       console.log(`${series.name}: ${part.name}: ${row.join(", ")}`);
-      writeTable(series, machine);
+      writeTable(series.page, `evidence ${series.name}`, tableOf(series, (part) => doneOf(series, part), machine));
     }
   }
   const failed = chosen.some((series) => series.parts.some((part) => (doneOf(series, part)?.code ?? 0) !== 0));
