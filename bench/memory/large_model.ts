@@ -81,6 +81,8 @@ for (const { name, scale, flags, group } of models) {
       : [count(moved.slots), `${count(moved.read)}, ${count(moved.written)}`, bytes(moved.diskBytes)],
   ]);
 }
-const text = `${count(Number(samples))} samples, one epoch of batches of 2,048. ${processor()}.\n\n${markdownTable(rows)}`;
+const text = `${count(Number(samples))} samples, one epoch of batches of 2,048. ${processor()}.\n\n${
+  markdownTable(rows)
+}`;
 console.log(text);
 if (Deno.args.includes("--write")) writeTable("docs/tiers.md", `bench:large ${budgetText}`, text);

@@ -52,7 +52,7 @@ import type {
 
 export { Header, HEADER_WORDS } from "../batch_header.ts";
 export type * from "./shapes.ts";
-export { interactionWidth, vectorsPassedOn } from "./shapes.ts";
+export { CPU_CACHED_WORDS, interactionWidth, vectorsPassedOn } from "./shapes.ts";
 
 /** Operations of models whose samples are sequences of steps, the last one the candidate; gradients follow from dY. */
 export interface StepAttention {
@@ -92,6 +92,11 @@ export interface Backend extends Disposable {
   readonly counters?: Readonly<DeviceCounters>;
   /** Operations on sequences of steps. */
   readonly stepAttention: StepAttention;
+  /**
+   * Words of activations that stay in the processor's cache: the layers compute as many samples together as have no more.
+   * Undefined if they should compute all samples of a rank together.
+   */
+  readonly cachedWords?: number | undefined;
 
   /** Allocates a buffer of zeros. `label` names it in errors. Throws HotsetError if memory is exhausted. */
   allocate(words: number, label: string): Buffer;

@@ -44,6 +44,7 @@ export interface CountedWork {
 export class CountingBackend implements HostBackend {
   readonly name = "counting";
   readonly blas = null;
+  readonly cachedWords: number | undefined;
   /** Bytes allocated so far, by label, in the order of each label's first allocation. */
   readonly bytes = new Map<string, number>();
   /** Memory of all views. */
@@ -56,8 +57,9 @@ export class CountingBackend implements HostBackend {
   #operands: Bf16Copies<CopyMemory> | undefined;
 
   /** `bf16` counts the copies that products on a CPU make of their operands. */
-  constructor(precision: CpuPrecision = "fp32") {
+  constructor(precision: CpuPrecision = "fp32", cachedWords?: number) {
     this.#precision = precision;
+    this.cachedWords = cachedWords;
     this.startRank();
   }
 

@@ -1,6 +1,12 @@
 /** Sizes, kinds and buffers of the operations in backend.ts. */
 import type { OptimizerName } from "../optimizer/optimizers.ts";
 
+/**
+ * `Backend.cachedWords` of the CPU backend, the same on all processors because the bits depend on it; docs/performance.md
+ * has the measurement.
+ */
+export const CPU_CACHED_WORDS = 1.5 * 2 ** 20;
+
 /** Activation that follows a matrix product. */
 export type Activation = "identity" | "relu" | "sigmoid";
 

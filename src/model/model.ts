@@ -18,8 +18,7 @@ import { type BatchSections, batchSections, type BatchShape } from "../layout/ba
 import type { BatchSlot, BoundTables, EmbeddingTables, TableContext, TableLookups } from "../embedding/tables.ts";
 import { HotsetError } from "../errors.ts";
 import { type ClipMemory, GradientClip } from "./gradient_clip.ts";
-import type { BoundLayer } from "./layers/layer.ts";
-import { Network } from "./network.ts";
+import { type BoundNetwork, type MicroBatch, Network } from "./network.ts";
 import type { ModelPlan } from "./shape.ts";
 import { faultMessage } from "./step_fault.ts";
 
@@ -52,10 +51,11 @@ export interface StepInput {
   readonly slot: BatchSlot;
   readonly tables: BoundTables;
   /** The model's layers over the block on the device. */
-  readonly layers: BoundLayer;
-  /** Views of that block: the header, and the labels of this rank's samples. */
+  readonly network: BoundNetwork;
+  /** A view of that block: the header. */
   readonly header: Buffer;
-  readonly labels: Buffer;
+  /** The loss of a micro-batch, and the gradients of its logits. */
+  readonly loss: (part: MicroBatch, samples: number) => void;
   /** Clips the gradients of a step; undefined for no clipping. */
   readonly clip: ((samples: number) => void) | undefined;
   /** The lookups of the batch that was loaded. */
@@ -136,10 +136,14 @@ export class Model {
     const { firstSample: first, capacity } = this;
     const part = (at: number, words: number) => this.#memory.device.view(slot.deviceBlock, at, words);
     const header = part(0, labels);
+    const { device, lossSum } = this.#memory;
+    const labelsOf = new Map(
+      this.#network.microBatches.map((own) => [own, part(labels + first + own.first, own.capacity)]),
+    );
     return {
       slot,
       tables: this.tables.bind(slot),
-      layers: this.#network.bind({
+      network: this.#network.bind({
         dense: part(dense + first * denseFeatures, capacity * denseFeatures),
         pooled: this.#pooled,
         offsets: bags ? part(offsets + first * tables, capacity * tables + 1) : undefined,
@@ -147,7 +151,7 @@ export class Model {
         step: { header, firstSample: first },
       }),
       header,
-      labels: part(labels + first, capacity),
+      loss: (own, samples) => device.loss(samples, header, own.logits, labelsOf.get(own)!, own.logitGradients, lossSum),
       clip: this.#clip?.bind(slot),
       lookups: undefined,
       replays: new Map(),
@@ -171,8 +175,8 @@ export class Model {
   /** Forward pass over this rank's samples of the batch that was loaded; leaves `logits` and `unitSums`. */
   score(input: StepInput, batchSamples: number): void {
     const samples = this.samplesOf(batchSamples);
-    this.#forward(input, input.lookups!, samples);
-    this.#network.sumUnits(samples);
+    input.lookups!.pool(samples, this.#pooled);
+    input.network.score(samples);
   }
 
   /**
@@ -189,18 +193,12 @@ export class Model {
     input.replays.set(lookups, this.#memory.device.repeatable(() => this.#step(input, lookups, this.capacity)));
   }
 
-  #forward({ layers }: StepInput, lookups: TableLookups, samples: number): void {
-    lookups.pool(samples, this.#pooled);
-    layers.forward(samples);
-  }
-
   #step(input: StepInput, lookups: TableLookups, samples: number): void {
-    const { device, lossSum } = this.#memory;
-    const { header, labels } = input;
-    this.#forward(input, lookups, samples);
-    device.loss(samples, header, this.logits, labels, this.#network.logitGradients, lossSum);
+    const { device } = this.#memory;
+    const { header, network, loss } = input;
+    lookups.pool(samples, this.#pooled);
+    network.train(samples, loss);
     if (device === this.#memory.host) this.#expectFiniteLoss(header);
-    input.layers.backward(samples);
     this.#gradientSum.sum();
     input.clip?.(samples);
     lookups.update(samples);

@@ -30,12 +30,53 @@ export interface NetworkInputs {
   readonly step?: LayerStep | undefined;
 }
 
+/** Fewest samples of a micro-batch: products of fewer are slow. */
+const LEAST_SAMPLES = 128;
+
+/** Most samples of a micro-batch: a power of two. */
+function microBatchOf({ layers }: ModelPlan, { cachedWords = Infinity }: Backend): number {
+  const width = layers.reduce((sum, { output }) => sum + output.width, 0);
+  return Math.max(LEAST_SAMPLES, 2 ** Math.floor(Math.log2(cachedWords / width)));
+}
+
+/** Consecutive samples that go through all layers together; see `Backend.cachedWords`. */
+export interface MicroBatch {
+  /** Position of the first one among the samples of the network. */
+  readonly first: number;
+  /** Their number in a full batch. */
+  readonly capacity: number;
+  /** Their part of `Network.logits`, and its gradients. */
+  readonly logits: Buffer;
+  readonly logitGradients: Buffer;
+}
+
+/** A network bound to the memory of a slot. All passes allocate nothing and make the same calls every time. */
+export interface BoundNetwork {
+  /** Computes the logits of the first `samples` samples. */
+  forward(samples: number): void;
+  /** Computes their logits and `Network.unitSums`. */
+  score(samples: number): void;
+  /**
+   * Computes their logits and all gradients, overwriting earlier ones. `loss` computes the gradients of the logits of
+   * the first `count` samples of a micro-batch.
+   */
+  train(samples: number, loss: (part: MicroBatch, count: number) => void): void;
+}
+
 /** Activations of a value, and their gradients if the value has any. */
 interface Activations {
   readonly values: Buffer;
   readonly gradients: Buffer | undefined;
   /** Words from a row to the next. */
   readonly stride: number;
+}
+
+/** Sums over samples: the gradients of each layer's parameters, and the units of each hidden layer. */
+interface Sums {
+  readonly gradients: Buffer;
+  readonly ofLayers: readonly (readonly Buffer[])[];
+  readonly units: Buffer;
+  readonly ofHidden: readonly Buffer[];
 }
 
 /**
@@ -58,44 +99,55 @@ function mayPad({ layer, output }: PlacedLayer, layers: readonly PlacedLayer[]):
   return layer.writesPadded === true && readers.length === 1 && readers[0].layer.readsPadded === true;
 }
 
-/** The activations of all layers, and the forward and backward pass. */
+/**
+ * The activations of all layers, and the forward and backward pass. A micro-batch goes forward and backward through all
+ * layers before the next one begins, in the same memory. Its gradients of parameters are added to those before it.
+ */
 export class Network {
   /** (samples) */
   readonly logits: Buffer;
-  readonly logitGradients: Buffer;
-  /**
-   * Sums of each hidden unit over the samples, after `sumUnits`, (hiddenUnits): 0 if the unit was 0 for all of them.
-   */
+  /** Sums of each hidden unit over the samples, after `score`, (hiddenUnits): 0 if it was 0 for all of them. */
   readonly unitSums: Buffer;
+  readonly microBatches: readonly MicroBatch[];
+  /** Most samples of a micro-batch. */
+  readonly #capacity: number;
   readonly #plan: ModelPlan;
   readonly #memory: NetworkMemory;
   readonly #activations = new Map<Value, Activations>();
   readonly #added: readonly (readonly boolean[])[];
-  /** Each layer's parameters and their gradients. */
-  readonly #parameters: readonly { readonly values: readonly Buffer[]; readonly gradients: readonly Buffer[] }[];
+  readonly #parameters: readonly (readonly Buffer[])[];
   /** For each place among a layer's inputs, where its gradient goes before it is added to those of later readers. */
   readonly #parts: readonly (Buffer | undefined)[];
-  /** The outputs of the hidden layers, each with its part of `unitSums`. */
-  readonly #hidden: readonly { readonly units: number; readonly y: Buffer; readonly sums: Buffer }[];
+  /** The sums over all samples, and those of micro-batches after the first, which are added to them. */
+  readonly #sums: Sums;
+  readonly #addends: Sums;
 
   /** Allocates the activations of up to `samples` samples. */
   constructor(plan: ModelPlan, samples: number, memory: NetworkMemory) {
     const { device } = memory;
     this.#plan = plan;
     this.#memory = memory;
+    const capacity = this.#capacity = Math.max(1, Math.min(samples, microBatchOf(plan, device)));
     for (const placed of plan.layers) {
       const { output } = placed;
+      if (output === plan.logit) continue;
       const stride = mayPad(placed, plan.layers) ? device.strideOf(output.width) : output.width;
       this.#activations.set(output, {
-        values: device.allocate(samples * stride, "activations"),
-        gradients: device.allocate(samples * stride, "gradients of activations"),
+        values: device.allocate(capacity * stride, "activations"),
+        gradients: device.allocate(capacity * stride, "gradients of activations"),
         stride,
       });
     }
-    this.#parameters = plan.layers.map(({ parameters }) => {
-      const part = (vector: Buffer) => parameters.map((p) => device.view(vector, p.first, elementsOf(p.shape)));
-      return { values: part(memory.parameters), gradients: part(memory.gradients) };
+    const { width } = plan.logit;
+    this.logits = device.allocate(samples * width, "activations");
+    const gradients = device.allocate(samples * width, "gradients of activations");
+    this.microBatches = Array.from({ length: Math.max(1, Math.ceil(samples / capacity)) }, (_, i) => {
+      const first = i * capacity;
+      const own = Math.min(capacity, samples - first);
+      const part = (matrix: Buffer) => device.view(matrix, first * width, own * width);
+      return { first, capacity: own, logits: part(this.logits), logitGradients: part(gradients) };
     });
+    this.#parameters = this.#byLayer(memory.parameters);
     this.#added = addedInputs(plan.layers);
     const partWidths: number[] = [];
     plan.layers.forEach(({ inputs }, i) =>
@@ -104,35 +156,98 @@ export class Network {
       })
     );
     this.#parts = partWidths.map((width) =>
-      width === 0 ? undefined : device.allocate(samples * width, "gradients of activations")
+      width === 0 ? undefined : device.allocate(capacity * width, "gradients of activations")
     );
-    const { values, gradients } = this.#activations.get(plan.logit)!;
-    this.logits = values;
-    this.logitGradients = gradients!;
     this.unitSums = device.allocate(hiddenUnits(plan), "active units");
-    let unit = 0;
-    this.#hidden = hiddenLayers(plan).map(({ output }) => {
-      const { width: units } = output;
-      const sums = device.view(this.unitSums, unit, units);
-      unit += units;
-      return { units, y: this.#activations.get(output)!.values, sums };
+    this.#sums = this.#sumsIn(memory.gradients, this.unitSums);
+    this.#addends = this.microBatches.length === 1 ? this.#sums : this.#sumsIn(
+      device.allocate(plan.denseWords, "dense gradients"),
+      device.allocate(hiddenUnits(plan), "active units"),
+    );
+  }
+
+  /** The parts of a vector of all dense parameters, by layer. */
+  #byLayer(vector: Buffer): Buffer[][] {
+    const { device } = this.#memory;
+    return this.#plan.layers.map(({ parameters }) =>
+      parameters.map(({ first, shape }) => device.view(vector, first, elementsOf(shape)))
+    );
+  }
+
+  #sumsIn(gradients: Buffer, units: Buffer): Sums {
+    let first = 0;
+    const ofHidden = hiddenLayers(this.#plan).map(({ output: { width } }) => {
+      const sums = this.#memory.device.view(units, first, width);
+      first += width;
+      return sums;
     });
+    return { gradients, ofLayers: this.#byLayer(gradients), units, ofHidden };
   }
 
   /** Binds the passes to the memory of one slot. All slots share the activations. */
-  bind({ dense, pooled, offsets, pooledGradients, step }: NetworkInputs): BoundLayer {
+  bind(inputs: NetworkInputs): BoundNetwork {
+    const { device } = this.#memory;
+    const { denseWords } = this.#plan;
+    const capacity = this.#capacity;
+    const [sums, addends] = [this.#sums, this.#addends];
+    const hidden = hiddenLayers(this.#plan).map(({ output }) => this.#activations.get(output)!.values);
+    const units = hiddenUnits(this.#plan);
+    const parts = this.microBatches.map((part, i) => ({
+      part,
+      own: i === 0 ? sums : addends,
+      layers: this.#bindPart(inputs, part, i === 0 ? sums : addends),
+    }));
+    return {
+      forward(samples) {
+        for (let i = 0; i === 0 || i * capacity < samples; i++) {
+          parts[i].layers.forward(Math.min(capacity, samples - i * capacity));
+        }
+      },
+      score(samples) {
+        for (let i = 0; i === 0 || i * capacity < samples; i++) {
+          const { layers, own } = parts[i];
+          const count = Math.min(capacity, samples - i * capacity);
+          layers.forward(count);
+          for (let h = 0; h < hidden.length; h++) {
+            device.columnSums(count, own.ofHidden[h].words, hidden[h], own.ofHidden[h]);
+          }
+          if (own !== sums) device.add(units, own.units, sums.units);
+        }
+      },
+      train(samples, loss) {
+        for (let i = 0; i === 0 || i * capacity < samples; i++) {
+          const { part, layers, own } = parts[i];
+          const count = Math.min(capacity, samples - i * capacity);
+          layers.forward(count);
+          loss(part, count);
+          layers.backward(count);
+          if (own !== sums) device.add(denseWords, own.gradients, sums.gradients);
+        }
+      },
+    };
+  }
+
+  /** Binds all layers to the memory of a micro-batch. */
+  #bindPart(
+    { dense, pooled, offsets, pooledGradients, step }: NetworkInputs,
+    { first, capacity, logits, logitGradients }: MicroBatch,
+    sums: Sums,
+  ): BoundLayer {
     const { device, poll } = this.#memory;
-    const { inputs: outside, layers } = this.#plan;
+    const { inputs: outside, layers, logit } = this.#plan;
     const activations = new Map(this.#activations);
-    const put = (value: Value | undefined, values: Buffer | undefined, gradients?: Buffer) => {
+    const put = (value: Value | undefined, values?: Buffer, gradients?: Buffer) => {
       if (value !== undefined) activations.set(value, { values: values!, gradients, stride: value.width });
     };
-    put(outside.dense, dense);
-    put(outside.pooled, pooled, pooledGradients);
-    put(outside.bagSizes, offsets);
+    const rowsOf = (matrix: Buffer, value: Value | undefined, more = 0) =>
+      value && device.view(matrix, first * value.width, capacity * value.width + more);
+    put(logit, logits, logitGradients);
+    put(outside.dense, rowsOf(dense, outside.dense));
+    put(outside.pooled, rowsOf(pooled, outside.pooled), rowsOf(pooledGradients, outside.pooled));
+    put(outside.bagSizes, rowsOf(offsets!, outside.bagSizes, 1));
     const bound = layers.map(({ layer, inputs, output }, i) => {
       const { values, gradients: dValues, stride } = activations.get(output)!;
-      const sums = inputs.flatMap((input, place) =>
+      const added = inputs.flatMap((input, place) =>
         this.#added[i][place]
           ? [{ width: input.width, part: this.#parts[place]!, sum: activations.get(input)!.gradients! }]
           : []
@@ -144,18 +259,18 @@ export class Network {
           this.#added[i][place] ? this.#parts[place] : activations.get(input)!.gradients
         ),
         inputStrides: inputs.map((input) => activations.get(input)!.stride),
-        parameters: this.#parameters[i].values,
-        parameterGradients: this.#parameters[i].gradients,
+        parameters: this.#parameters[i],
+        parameterGradients: sums.ofLayers[i],
         output: values,
         outputGradient: dValues!,
         outputStride: stride,
-        step,
+        step: step && { ...step, firstSample: step.firstSample + first },
       });
       return {
         forward,
         backward(samples: number) {
           backward(samples);
-          for (const { width, part, sum } of sums) device.add(samples * width, part, sum);
+          for (const { width, part, sum } of added) device.add(samples * width, part, sum);
         },
       };
     });
@@ -173,10 +288,5 @@ export class Network {
         }
       },
     };
-  }
-
-  /** Computes `unitSums` of the batch of the last forward pass. */
-  sumUnits(samples: number): void {
-    for (const { units, y, sums } of this.#hidden) this.#memory.device.columnSums(samples, units, y, sums);
   }
 }

@@ -1,5 +1,5 @@
 /** Counts memory and work of a run before it starts, by running its own code. There is no second formula. */
-import { type Buffer, type CpuPrecision, Header } from "../backend/backend.ts";
+import { type Buffer, CPU_CACHED_WORDS, type CpuPrecision, Header } from "../backend/backend.ts";
 import { type CountedWork, CountingBackend } from "../backend/counting.ts";
 import { DEVICE_OVERHEAD } from "../backend/open.ts";
 import { ALONE, DONE, HostGroup } from "../parallel/host_group.ts";
@@ -139,7 +139,8 @@ function moveRows(state: TrainState, ranks: readonly Rank[], fetched: number, st
   }
 }
 
-function openCounted({ onDevice, precision, ...options }: CountOptions, host = new CountingBackend(precision)) {
+function openCounted({ onDevice, precision, ...options }: CountOptions, given?: CountingBackend) {
+  const host = given ?? new CountingBackend(precision, onDevice ? undefined : CPU_CACHED_WORDS);
   const device = new CountingBackend();
   const { ranks: size } = options;
   const alone = onDevice && size === 1 && options.cache === undefined; // with a cache it has a thread of its own

@@ -4,8 +4,7 @@ import { HotsetError } from "../errors.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { notFinite } from "../checkpoint/weights.ts";
 import type { EncodedRows } from "../dataset/row_encoder.ts";
-import type { BoundLayer } from "../model/layers/layer.ts";
-import { Network } from "../model/network.ts";
+import { type BoundNetwork, Network } from "../model/network.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import { type LookedUpRows, RowsInMemory, RowsOnDisk } from "./looked_up_rows.ts";
 
@@ -26,7 +25,7 @@ export class Scorer implements Disposable {
   readonly #pooled: Buffer;
   readonly #offsets: Buffer;
   readonly #network: Network;
-  readonly #layers: BoundLayer;
+  readonly #bound: BoundNetwork;
   readonly #bagsOfSample: number;
 
   /**
@@ -57,7 +56,7 @@ export class Scorer implements Disposable {
     const gradients = host.allocate(plan.denseWords, "dense gradients");
     this.#network = new Network(plan, MAX_SAMPLES, { device: host, parameters, gradients });
     // Gradients are never computed, so no buffer is needed for them.
-    this.#layers = this.#network.bind({
+    this.#bound = this.#network.bind({
       dense: this.#dense,
       pooled: this.#pooled,
       offsets: this.#offsets,
@@ -82,7 +81,7 @@ export class Scorer implements Disposable {
     if (this.#bags) host.upload(offsets!, this.#offsets);
     const begins = this.#bags ? this.#offsets : undefined;
     host.pool(count * this.#bagsOfSample, dim, table, positions, begins, this.#pooled);
-    this.#layers.forward(count);
+    this.#bound.forward(count);
     const logits = host.floats(this.#network.logits).subarray(0, count);
     const wrong = notFinite(logits);
     if (wrong < 0) return logits;

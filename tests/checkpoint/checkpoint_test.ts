@@ -25,7 +25,7 @@ const SHAPE: BatchShape = { batchSize: 2, denseFeatures: 2, tables: 2, bags: fal
 /** The memory of a model, filled with numbers counted up from `first`. */
 async function memoryOf(model: ModelShape, first = 0) {
   const host = await openHost(await cpuOptions("wasm"));
-  const { memory } = localModel(host, model, SHAPE);
+  const { memory } = localModel(host, model, { ...SHAPE, bags: model.pooling === "mean" });
   const { parameters, denseState, full } = memory;
   const vectors = [parameters, denseState, full.weights, full.state].flatMap((buffer) =>
     buffer === undefined ? [] : [host.floats(buffer)]

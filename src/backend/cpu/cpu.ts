@@ -2,20 +2,21 @@
  * The CPU backend. Matrix products use a native library if there is one; all other operations are WASM SIMD kernels in
  * one memory that all ranks share. Tables that are too large for this memory are outside it and use TypeScript loops.
  */
-import type {
-  BlasName,
-  Buffer,
-  DropoutShape,
-  InteractionGradients,
-  InteractionShape,
-  LinearGradients,
-  LinearShape,
-  MachineGradients,
-  MachineShape,
-  MultiplyAddGradients,
-  PagedBackend,
-  RowUpdateShape,
-  SharedWords,
+import {
+  type BlasName,
+  type Buffer,
+  CPU_CACHED_WORDS,
+  type DropoutShape,
+  type InteractionGradients,
+  type InteractionShape,
+  type LinearGradients,
+  type LinearShape,
+  type MachineGradients,
+  type MachineShape,
+  type MultiplyAddGradients,
+  type PagedBackend,
+  type RowUpdateShape,
+  type SharedWords,
 } from "../backend.ts";
 import { type OptimizerName, OPTIMIZERS, rowStateWords } from "../../optimizer/optimizers.ts";
 import { HotsetError } from "../../errors.ts";
@@ -35,6 +36,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
   readonly name: string;
   readonly blas: BlasName;
   readonly largestTable = LARGEST_NEAR_TABLE;
+  readonly cachedWords = CPU_CACHED_WORDS;
   readonly #memory: KernelMemory;
   readonly #kernels: Kernels;
   readonly #products: Products;
