@@ -28,7 +28,7 @@
  *
  * const folder = Deno.makeTempDirSync();
  * const fractions = { validation: 0.1, test: 0.1 };
- * const dataset = generateDataset(`${folder}/clicks`, { samples: 4000, seed: 1, scale: 1000, fractions });
+ * const dataset = await generateDataset(`${folder}/clicks`, { samples: 4000, seed: 1, scale: 1000, fractions });
  * const config = resolveConfig("default", { mode: "cpu", ranks: 1, bottom: [32, 16], top: [32, 1] });
  * const result = await startRun(config, dataset, { out: `${folder}/run`, report: () => {} });
  * assert(result.logloss < 0.7);

@@ -126,7 +126,7 @@ async function main(): Promise<void> {
     },
   });
   const samples = Number(values.samples ?? (import.meta.main ? KAGGLE_STEPS.samples : 20_000));
-  const dataset = stepDataset(values.folder, { ...KAGGLE_STEPS, samples });
+  const dataset = await stepDataset(values.folder, { ...KAGGLE_STEPS, samples });
   const sizes = (values["batch-sizes"] ?? (import.meta.main ? "128,2048,65536" : "128,2048")).split(",").map(Number);
   if (!values.json) {
     const heads = ["read", "decode", "check", "copy", "readBatch", "ahead"].map((head) => head.padStart(9)).join(" ");

@@ -22,7 +22,7 @@ const LOOK_AHEAD = 2;
 interface Model {
   readonly preset: Preset;
   readonly hotMemory: number;
-  readonly open: (folder: string) => ShrunkModel;
+  readonly open: (folder: string) => ShrunkModel | Promise<ShrunkModel>;
 }
 
 const shrunk = (shrunk: Shrunk): Model => ({ ...shrunk, open: (folder) => shrunkModel(folder, shrunk, SAMPLES) });
@@ -101,7 +101,7 @@ function cachedBytes(layout: Layout, rows: number, words: number): number {
 console.log("| shape | rows at hand | hot samples | fae | hybrid | all rows at hand | cached |\n|-|-:|-:|-:|-:|-:|-:|");
 for (const model of MODELS.filter(({ preset }) => Deno.args.length === 0 || Deno.args.includes(preset))) {
   const folder = Deno.makeTempDirSync();
-  const { plan: { shape: { dim } }, tableRows, layoutOf } = model.open(folder);
+  const { plan: { shape: { dim } }, tableRows, layoutOf } = await model.open(folder);
   const rows = Math.floor(model.hotMemory / (4 * dim));
   using hot = await layoutOf(BATCH_SIZE, model.hotMemory);
   using mixed = await layoutOf(BATCH_SIZE, undefined);

@@ -53,7 +53,13 @@ function measureDisk(create: (path: string) => OutputFile, bytes = 4 * 2 ** 30):
 try {
   const steps = Math.floor(samples * 0.998 / batchSize);
   const fractions = { validation: 0, test: 0.002 };
-  const dataset = generateDataset(join(folder, "clicks"), { shape: "kaggle", samples, seed: 1, scale: 1, fractions });
+  const dataset = await generateDataset(join(folder, "clicks"), {
+    shape: "kaggle",
+    samples,
+    seed: 1,
+    scale: 1,
+    fractions,
+  });
   const config = resolveConfig("kaggle", {
     mode: values.mode as "cpu" | "fae",
     device: "cpu",

@@ -95,11 +95,14 @@ const WAYS: readonly Partial<TrainConfig>[] = [
 const quiet = () => {};
 
 /** The dataset of these sizes in a folder, generated if it does not exist. */
-export function stepDataset(folder: string, { samples, scale }: Pick<StepSizes, "samples" | "scale">): Dataset {
+export async function stepDataset(
+  folder: string,
+  { samples, scale }: Pick<StepSizes, "samples" | "scale">,
+): Promise<Dataset> {
   const out = join(folder, `clicks-${samples}-${scale}`);
   if (isArtifact(out)) return Dataset.open(out);
   Deno.mkdirSync(folder, { recursive: true });
-  return generateDataset(out, { samples, seed: 1, scale, fractions: { validation: 0, test: 0.01 } });
+  return await generateDataset(out, { samples, seed: 1, scale, fractions: { validation: 0, test: 0.01 } });
 }
 
 /** Times all ways at all batch sizes. A way that fails is reported and skipped. */
@@ -143,7 +146,7 @@ async function measureWay(config: TrainConfig, dataset: Dataset, cache: string, 
   await using group = await openRanks(config, plan, placement, quiet);
   const parameters = new Float32Array(plan.denseWords);
   initialiseDense(plan, config.seed, parameters);
-  group.initialise(parameters, config.seed);
+  await group.initialise(parameters, config.seed);
   group.tables.refresh();
   const { mode, precision, activations, optimizer, batchSize } = config;
   // The last batch of a kind may be incomplete.
@@ -262,7 +265,7 @@ async function main(): Promise<void> {
   const batchSizes = values["batch-sizes"].split(",").map(Number);
   const shapes = values.tiny || device === "emulated" ? TINY_STEPS : KAGGLE_STEPS;
   const sizes: StepSizes = { ...shapes, batchSizes, scale: Number(values.scale ?? shapes.scale) };
-  const dataset = stepDataset(values.folder, sizes);
+  const dataset = await stepDataset(values.folder, sizes);
   const peers = values["peer-batches"];
   if (peers !== undefined) {
     for (const batchSize of batchSizes) {

@@ -13,7 +13,7 @@ const ROUNDS = 3;
 const folder = Deno.makeTempDirSync({ prefix: "hotset-layout-" });
 try {
   const fractions = { validation: 0, test: 0 };
-  const dataset = generateDataset(`${folder}/clicks`, { samples, seed: 1, scale: 10, fractions });
+  const dataset = await generateDataset(`${folder}/clicks`, { samples, seed: 1, scale: 10, fractions });
   const rates: Record<string, number[]> = { log: [], shuffled: [] };
   for (let round = 0; round < ROUNDS; round++) {
     for (const order of ["log", "shuffled"]) {

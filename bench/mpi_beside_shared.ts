@@ -70,7 +70,7 @@ const before = Deno.cwd();
 Deno.chdir(folder); // profiles and layouts are stored here too
 try {
   const fractions = { validation: 0, test: 0.01 };
-  generateDataset("clicks", { shape: "kaggle", samples: Number(values.samples), seed: 1, scale: 10, fractions });
+  await generateDataset("clicks", { shape: "kaggle", samples: Number(values.samples), seed: 1, scale: 10, fractions });
   const rates: number[][] = ways.map(() => []);
   for (let round = 0; round < Number(values.rounds); round++) {
     for (const [w, way] of ways.entries()) rates[w].push(await train(way, round));

@@ -41,7 +41,7 @@ async function measure(args: string[]): Promise<{ seconds: number; peakBytes: nu
 async function timePrepare(samples: number): Promise<void> {
   const log = `log-${samples}.tsv`;
   const path = join(FOLDER, log);
-  if (!isThere(path)) writeCriteoLog(path, { samples, seed: 1, fractions });
+  if (!isThere(path)) await writeCriteoLog(path, { samples, seed: 1, fractions });
   const bytes = Deno.statSync(path).size;
   const { seconds, peakBytes } = await measure(["prepare", log, "--out", "prepared"]);
   const table = new Table({ head: ["stage", "raw", "seconds", "MB/s", "peak memory"] });
@@ -58,7 +58,7 @@ async function timePrepare(samples: number): Promise<void> {
 async function timeLayout(samples: number): Promise<void> {
   const dataset = `clicks-${samples}`;
   const path = join(FOLDER, dataset);
-  if (!isArtifact(path)) generateDataset(path, { samples, seed: 1, fractions });
+  if (!isArtifact(path)) await generateDataset(path, { samples, seed: 1, fractions });
   const table = new Table({ head: ["stage", "seconds", "million samples/s", "peak memory"] });
   const time = async (stage: string, args: string[]) => {
     const { seconds, peakBytes } = await measure(args);

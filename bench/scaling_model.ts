@@ -101,7 +101,7 @@ for (const shrunk of SHRUNK) {
   const { preset, hotMemory } = shrunk;
   const folder = Deno.makeTempDirSync();
   try {
-    const { plan, tableRows, layoutOf } = shrunkModel(folder, shrunk, Number(values.samples));
+    const { plan, tableRows, layoutOf } = await shrunkModel(folder, shrunk, Number(values.samples));
     using small = await layoutOf(SMALL_BATCH, hotMemory);
     using measured = await layoutOf(MEASURED_BATCH, hotMemory);
     using large = batchSize === MEASURED_BATCH ? undefined : await layoutOf(batchSize, hotMemory);

@@ -102,7 +102,7 @@ if (import.meta.main) {
   const clients = Number(values.clients);
   const folder = Deno.makeTempDirSync();
   const log = join(folder, "log.tsv");
-  writeCriteoLog(log, { samples: SAMPLES, seed: 1, scale: 50, fractions: { validation: 0.1, test: 0.1 } });
+  await writeCriteoLog(log, { samples: SAMPLES, seed: 1, scale: 50, fractions: { validation: 0.1, test: 0.1 } });
   const dataset = await prepareDataset({ inputs: [log], format: "criteo", out: join(folder, "data") });
   const run = join(folder, "run");
   const config = resolveConfig("kaggle", { mode: "cpu", device: "cpu", epochs: 1, batchSize: 1024 });
@@ -140,7 +140,7 @@ if (import.meta.main) {
       ),
     );
 
-    const [file] = exportRun(run, "onnx", join(folder, "model.onnx"), () => {});
+    const [file] = await exportRun(run, "onnx", join(folder, "model.onnx"), () => {});
     const session = await ort.InferenceSession.create(file, { intraOpNumThreads: 1 });
     const feeds = encoded.map((sample) => ({
       dense: new ort.Tensor("float32", sample.dense, [1, features]),

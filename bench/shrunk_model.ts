@@ -42,10 +42,14 @@ export function shrunkPlan(preset: Preset, tableRows: number[], denseFeatures: n
 }
 
 /** Generates samples in `folder`, where layouts are built too. */
-export function shrunkModel(folder: string, { preset, scale }: Shrunk, samples: number): ShrunkModel {
+export async function shrunkModel(
+  folder: string,
+  { preset, scale }: Shrunk,
+  samples: number,
+): Promise<ShrunkModel> {
   const fractions = { validation: 0, test: 0 };
   const options = { shape: preset, samples, seed: 1, scale, drift: 0, fractions } as const;
-  return modelOver(folder, generateDataset(`${folder}/data`, options), preset);
+  return modelOver(folder, await generateDataset(`${folder}/data`, options), preset);
 }
 
 /** The model of a preset over a dataset; layouts are built in `folder`. */
@@ -58,7 +62,7 @@ export function modelOver(folder: string, dataset: Dataset, preset: Preset): Shr
     tableRows,
     async layoutOf(batchSize, hotBytes) {
       const name = `${batchSize}-${hotBytes}`;
-      const profile = hotBytes === undefined ? undefined : profileDataset(dataset, {
+      const profile = hotBytes === undefined ? undefined : await profileDataset(dataset, {
         ...{ out: `${folder}/profile-${name}`, dim, optimizer, sampleRate: undefined, seed: 1, hotMemory: hotBytes },
       });
       return await buildLayout(dataset, profile, { out: `${folder}/layout-${name}`, batchSize });

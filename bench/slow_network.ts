@@ -165,7 +165,7 @@ async function measure(mpirun: string, args: string[]): Promise<Measured> {
 async function measureAll(mpirun: string, networks: readonly Network[], shrunk: Shrunk): Promise<string[][]> {
   const folder = Deno.makeTempDirSync();
   try {
-    const { tableRows, layoutOf } = shrunkModel(folder, shrunk, Number(values.samples));
+    const { tableRows, layoutOf } = await shrunkModel(folder, shrunk, Number(values.samples));
     using layout = await layoutOf(batchSize, shrunk.hotMemory);
     const rows: string[][] = [];
     for (const network of networks) {

@@ -27,7 +27,7 @@ const { values } = parseArgs({
 
 const folder = values.folder ?? Deno.makeTempDirSync({ dir: "." });
 const dim = Number(values.dim);
-const dataset = generateDataset(join(folder, "data"), {
+const dataset = await generateDataset(join(folder, "data"), {
   samples: Number(values.samples),
   seed: 1,
   scale: Number(values.scale),

@@ -15,7 +15,7 @@ console.log("| shape | hosts | hot samples | hot rows replicated | all replicate
 for (const shrunk of SHRUNK) {
   const { preset, hotMemory } = shrunk;
   const folder = Deno.makeTempDirSync();
-  const { plan, layoutOf } = shrunkModel(folder, shrunk, SAMPLES);
+  const { plan, layoutOf } = await shrunkModel(folder, shrunk, SAMPLES);
   const { dim } = plan.shape;
   const means = async (hotBytes: number | undefined) => {
     using layout = await layoutOf(BATCH_SIZE, hotBytes);

@@ -17,8 +17,8 @@ export function exportModel(program: Command): void {
     )
     .addHelpText("after", "\nExample: hotset export hotset/run-1 --format onnx --out clicks.onnx")
     .action((directory: string, flags: Common & { format: ExportFormat; out: string }) =>
-      run(flags, (report) => {
-        const files = exportRun(directory, flags.format, flags.out, report);
+      run(flags, async (report) => {
+        const files = await exportRun(directory, flags.format, flags.out, report);
         console.log(flags.json ? eventLine({ event: "exported", files }) : files.join("\n"));
       })
     );

@@ -57,7 +57,9 @@ export function generate(program: Command): void {
           throw new UsageError(`Cannot use --validation-users with --preset ${shape}: only taobao has users`);
         }
         const options = { shape, samples, scale, drift, seed, fractions, onProgress };
-        const bestAuc = raw ? writeCriteoLog(out, options) : generateDataset(out, options).body.generated!.bestAuc;
+        const bestAuc = raw
+          ? await writeCriteoLog(out, options)
+          : (await generateDataset(out, options)).body.generated!.bestAuc;
         console.log(flags.json ? eventLine({ event: "generated", out, samples, bestAuc }) : out);
       })
     );

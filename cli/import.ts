@@ -17,9 +17,9 @@ export function importModel(program: Command): void {
     )
     .addHelpText("after", "\nExample: hotset import dlrm.safetensors --data criteo --ids values --out hotset/imported")
     .action((file: string, flags: ConfigFlags & Common & { data: string; out: string; ids?: ImportOptions["ids"] }) =>
-      run(flags, (report) => {
+      run(flags, async (report) => {
         const { data, out, ids } = flags;
-        importRun(file, { data, out, ids, config: trainLayer(flags) }, report);
+        await importRun(file, { data, out, ids, config: trainLayer(flags) }, report);
         console.log(flags.json ? eventLine({ event: "imported", run: out }) : out);
       })
     );

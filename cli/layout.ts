@@ -27,7 +27,7 @@ export function layout(program: Command): void {
     .addHelpText("after", "\nExample: hotset layout criteo --hot-memory 256MiB --batch-size 2048")
     .action((directory: string, flags: ConfigFlags & Common & GroupFlags & CacheFlags & { out?: string }) =>
       runAsGroup(flags, [namedCache(flags) ?? HOME, folderOf(flags)], async (report, group) => {
-        const dataset = openTogether(directory, group);
+        const dataset = await openTogether(directory, group);
         const config = configOn(flags, dataset, report);
         const profile = await ensureProfile(dataset, config, { cache: namedCache(flags) ?? HOME }, report, group);
         using layout = await ensureLayout(dataset, profile, config, placeOf(flags), report, group);

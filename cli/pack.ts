@@ -12,8 +12,8 @@ export function pack(program: Command): void {
     .argument("<file>", "file to write")
     .addHelpText("after", "\nExample: hotset pack hotset/run-1 clicks.hotset")
     .action((directory: string, file: string, flags: Common) =>
-      run(flags, (report) => {
-        const size = packRun(directory, file, report);
+      run(flags, async (report) => {
+        const size = await packRun(directory, file, report);
         console.log(flags.json ? eventLine({ event: "packed", file, bytes: size }) : `${file} (${bytes(size)})`);
       })
     );

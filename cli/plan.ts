@@ -37,7 +37,7 @@ export function plan(program: Command): void {
         const speed = await speedHere(config, shape);
         const planned = dataset === undefined
           ? planPublished(published!, config, machine, speed, on)
-          : planDataset(dataset, config, machine, speed, on);
+          : await planDataset(dataset, config, machine, speed, on);
         console.log(flags.json ? JSON.stringify(planned) : planText(planned));
       })
     );

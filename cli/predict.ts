@@ -23,7 +23,7 @@ export function predict(program: Command): void {
         const kept = flags.keep === undefined ? undefined : await keepColumns(directory, inputs, flags.keep);
         const options = { signal, maxUnknown: flags.maxUnknown, ...trainLayer(flags) };
         const scores = await predictRun(directory, inputs, options, report);
-        writeScores(scores, flags.out, flags.json ? "json" : "csv", kept);
+        await writeScores(scores, flags.out, flags.json ? "json" : "csv", kept);
       })
     );
 }

@@ -34,12 +34,12 @@ export function profile(program: Command): void {
       flags: ConfigFlags & Common & GroupFlags & CacheFlags & { out?: string; report?: string },
     ) =>
       runAsGroup(flags, [folderOf(flags)], async (report, group) => {
-        const dataset = openTogether(directory, group);
+        const dataset = await openTogether(directory, group);
         const profile = await ensureProfile(dataset, configOn(flags, dataset, report), placeOf(flags), report, group);
         if (group.rank > 0) return;
         if (flags.report !== undefined) {
           const { writeProfileReport } = await import("../src/report/html/profile_report.ts");
-          writeProfileReport(profile, dataset, flags.report);
+          await writeProfileReport(profile, dataset, flags.report);
         }
         if (!flags.json) console.log(profileTables(profile.body));
       })

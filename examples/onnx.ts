@@ -10,7 +10,7 @@ import { readRun } from "@hotset/hotset/train";
 
 const [run, file, model] = Deno.args;
 
-for (const path of exportRun(run, "onnx", model, () => {})) console.log(path);
+for (const path of await exportRun(run, "onnx", model, () => {})) console.log(path);
 
 // The dictionary and the transforms of the dataset that the run was trained on turn values into what the model takes.
 const trained = Dataset.open(readRun(run).dataset);

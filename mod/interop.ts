@@ -11,17 +11,17 @@
  *
  * const folder = Deno.makeTempDirSync();
  * const fractions = { validation: 0.1, test: 0.1 };
- * const dataset = generateDataset(`${folder}/clicks`, { samples: 2000, seed: 1, scale: 1000, fractions });
+ * const dataset = await generateDataset(`${folder}/clicks`, { samples: 2000, seed: 1, scale: 1000, fractions });
  * const config = resolveConfig("default", { mode: "cpu", ranks: 1, bottom: [16], top: [16, 1] });
  * const report = () => {};
  * await startRun(config, dataset, { out: `${folder}/run`, report });
  *
- * const [model, weights] = exportRun(`${folder}/run`, "onnx", `${folder}/clicks.onnx`, report);
+ * const [model, weights] = await exportRun(`${folder}/run`, "onnx", `${folder}/clicks.onnx`, report);
  * assert.equal(model, `${folder}/clicks.onnx`);
  * assert.equal(weights, `${folder}/clicks.onnx.data`);
  *
- * const [tensors] = exportRun(`${folder}/run`, "safetensors", `${folder}/clicks.safetensors`, report);
- * importRun(tensors, { data: dataset.directory, out: `${folder}/imported`, config }, report);
+ * const [tensors] = await exportRun(`${folder}/run`, "safetensors", `${folder}/clicks.safetensors`, report);
+ * await importRun(tensors, { data: dataset.directory, out: `${folder}/imported`, config }, report);
  * Deno.removeSync(folder, { recursive: true });
  * ```
  *

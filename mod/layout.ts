@@ -10,9 +10,9 @@
  *
  * const folder = Deno.makeTempDirSync();
  * const fractions = { validation: 0.1, test: 0.1 };
- * const dataset = generateDataset(`${folder}/clicks`, { samples: 2000, seed: 1, scale: 1000, fractions });
+ * const dataset = await generateDataset(`${folder}/clicks`, { samples: 2000, seed: 1, scale: 1000, fractions });
  * const budget = { dim: 16, optimizer: "sgd", hotMemory: 256 * 2 ** 10, seed: 1 } as const;
- * const profile = profileDataset(dataset, { out: `${folder}/profile`, ...budget });
+ * const profile = await profileDataset(dataset, { out: `${folder}/profile`, ...budget });
  * using layout = await buildLayout(dataset, profile, { out: `${folder}/layout`, batchSize: 128 });
  *
  * let samples = 0;

@@ -25,8 +25,8 @@
  *
  * const folder = Deno.makeTempDirSync();
  * const fractions = { validation: 0.1, test: 0.1 };
- * const dataset = generateDataset(`${folder}/clicks`, { samples: 2000, seed: 1, scale: 1000, fractions });
- * const plan = planDataset(dataset, resolveConfig("default", { hotMemory: 2 ** 20 }), thisMachine());
+ * const dataset = await generateDataset(`${folder}/clicks`, { samples: 2000, seed: 1, scale: 1000, fractions });
+ * const plan = await planDataset(dataset, resolveConfig("default", { hotMemory: 2 ** 20 }), thisMachine());
  * assert(plan.hotBytes <= 2 ** 20);
  * assert(plan.placements.every(({ fits }) => fits));
  * Deno.removeSync(folder, { recursive: true });

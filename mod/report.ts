@@ -10,10 +10,10 @@
  *
  * const folder = Deno.makeTempDirSync();
  * const fractions = { validation: 0.1, test: 0.1 };
- * const dataset = generateDataset(`${folder}/clicks`, { samples: 2000, seed: 1, scale: 1000, fractions });
+ * const dataset = await generateDataset(`${folder}/clicks`, { samples: 2000, seed: 1, scale: 1000, fractions });
  * const budget = { dim: 16, optimizer: "sgd", hotMemory: 256 * 2 ** 10, seed: 1 } as const;
- * const profile = profileDataset(dataset, { out: `${folder}/profile`, ...budget });
- * writeProfileReport(profile, dataset, `${folder}/profile.html`);
+ * const profile = await profileDataset(dataset, { out: `${folder}/profile`, ...budget });
+ * await writeProfileReport(profile, dataset, `${folder}/profile.html`);
  * assert.match(Deno.readTextFileSync(`${folder}/profile.html`), /<svg/);
  * Deno.removeSync(folder, { recursive: true });
  * ```
@@ -27,7 +27,7 @@
  *
  * const folder = Deno.makeTempDirSync();
  * const fractions = { validation: 0.1, test: 0.1 };
- * const dataset = generateDataset(`${folder}/clicks`, { samples: 2000, seed: 1, scale: 1000, fractions });
+ * const dataset = await generateDataset(`${folder}/clicks`, { samples: 2000, seed: 1, scale: 1000, fractions });
  * const config = resolveConfig("default", { mode: "cpu", ranks: 1, bottom: [16], top: [16, 1] });
  * await startRun(config, dataset, { out: `${folder}/run`, report: () => {} });
  * await writeRunReport(`${folder}/run`, `${folder}/run.html`);

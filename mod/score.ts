@@ -22,7 +22,7 @@
  *
  * const folder = Deno.makeTempDirSync();
  * const log = `${folder}/clicks.tsv`;
- * writeCriteoLog(log, { samples: 2000, seed: 1, scale: 1000, fractions: { validation: 0.1, test: 0.1 } });
+ * await writeCriteoLog(log, { samples: 2000, seed: 1, scale: 1000, fractions: { validation: 0.1, test: 0.1 } });
  * const dataset = await prepareDataset({ inputs: [log], format: "criteo", out: `${folder}/clicks` });
  * const config = resolveConfig("default", { mode: "cpu", ranks: 1, bottom: [16], top: [16, 1] });
  * const report = () => {};
@@ -30,11 +30,11 @@
  *
  * const [validation] = await evaluateRun(`${folder}/run`, [], report);
  * assert(validation.auc > 0.4);
- * packRun(`${folder}/run`, `${folder}/model.hotset`, report);
+ * await packRun(`${folder}/run`, `${folder}/model.hotset`, report);
  * const probabilities = await predictRun(`${folder}/model.hotset`, [log], {}, report);
  * assert.equal(probabilities.length, 2000);
  * const kept = await keepColumns(`${folder}/model.hotset`, [log], ["C1"]);
- * writeScores(probabilities, `${folder}/scores.csv`, "csv", kept); // columns: row, probability, C1
+ * await writeScores(probabilities, `${folder}/scores.csv`, "csv", kept); // columns: row, probability, C1
  * Deno.removeSync(folder, { recursive: true });
  * ```
  *

@@ -10,7 +10,7 @@
  *
  * const folder = Deno.makeTempDirSync();
  * const fractions = { validation: 0.1, test: 0.1 };
- * const dataset = generateDataset(`${folder}/clicks`, { samples: 4000, seed: 1, scale: 1000, fractions });
+ * const dataset = await generateDataset(`${folder}/clicks`, { samples: 4000, seed: 1, scale: 1000, fractions });
  * const config = resolveConfig("default", { mode: "cpu", ranks: 1, bottom: [32, 16], top: [32, 1] });
  * const result = await startRun(config, dataset, {
  *   out: `${folder}/run`,
@@ -30,7 +30,7 @@
  *
  * const folder = Deno.makeTempDirSync();
  * const log = `${folder}/clicks.tsv`;
- * writeCriteoLog(log, { samples: 2000, seed: 1, scale: 1000, fractions: { validation: 0.1, test: 0.1 } });
+ * await writeCriteoLog(log, { samples: 2000, seed: 1, scale: 1000, fractions: { validation: 0.1, test: 0.1 } });
  * const config = configByData("default", { mode: "cpu", ranks: 1, bottom: [16], top: [16, 1], printFreq: 1 });
  * const report = () => {};
  *
@@ -55,7 +55,7 @@
  *
  * const folder = Deno.makeTempDirSync();
  * const fractions = { validation: 0.1, test: 0.1 };
- * const dataset = generateDataset(`${folder}/clicks`, { samples: 1000, seed: 1, scale: 1000, fractions });
+ * const dataset = await generateDataset(`${folder}/clicks`, { samples: 1000, seed: 1, scale: 1000, fractions });
  * const config = resolveConfig("default", { mode: "cpu", ranks: 1, bottom: [16], top: [1], printFreq: 1 });
  * const constant = scheduleOf(config); // the configuration's own
  * const schedule: LearningRateSchedule = (step) => constant(step) / Math.sqrt(step); // resumeRun needs it again
@@ -77,7 +77,7 @@
  *
  * const folder = Deno.makeTempDirSync();
  * const fractions = { validation: 0.1, test: 0.1 };
- * const dataset = generateDataset(`${folder}/clicks`, { samples: 4000, seed: 1, scale: 1000, fractions });
+ * const dataset = await generateDataset(`${folder}/clicks`, { samples: 4000, seed: 1, scale: 1000, fractions });
  * const config = resolveConfig("default", { mode: "cpu", ranks: 1, bottom: [16], top: [1], testFreq: 5, epochs: 9 });
  * const result = await startRun(config, dataset, {
  *   out: `${folder}/run`,

@@ -29,10 +29,10 @@ const BUDGETS = [0.01, 0.05, 0.1];
 const RUN_SAMPLES = 4096;
 
 /** Shares of the lookups and of the samples that the most popular rows cover. */
-function coverage(dataset: Dataset, budget: number): { lookups: number; samples: number } {
-  const rows = new RowCounts(dataset.readCounts(), dataset.firstRows);
+async function coverage(dataset: Dataset, budget: number): Promise<{ lookups: number; samples: number }> {
+  const rows = await RowCounts.of(await dataset.readCountsInParts(), dataset.firstRows);
   const rule = new HotRule(rows, dataset.body.tables.map(() => 1), Math.floor(budget * dataset.rows));
-  const map = new HotMap(dataset.firstRows, rule.select());
+  const map = new HotMap(dataset.firstRows, await rule.select());
   using reader = dataset.reader("train", RUN_SAMPLES);
   let samples = 0;
   for (let first = 0; first < reader.samples; first += RUN_SAMPLES) {
@@ -65,7 +65,7 @@ for (const [name, format, files] of LOGS) {
   });
   using reader = dataset.reader("train", dataset.samples("train"));
   const clicks = reader.read(0, reader.samples).labels.reduce((sum, label) => sum + label, 0) / reader.samples;
-  const shares = BUDGETS.map((budget) => coverage(dataset, budget))
+  const shares = (await Promise.all(BUDGETS.map((budget) => coverage(dataset, budget))))
     .map(({ lookups, samples }) => `${lookups.toFixed(3)} / ${samples.toFixed(3)}`);
   const count = (n: number) => n.toLocaleString("en");
   console.log(

@@ -37,7 +37,7 @@ async function soak(mode: "cpu" | "fae", minutes: number): Promise<Sample[]> {
   const begin = performance.now();
   try {
     const fractions = { validation: 0.02, test: 0 };
-    const dataset = generateDataset(join(folder, "clicks"), { samples: 200_000, seed: 1, scale: 20, fractions });
+    const dataset = await generateDataset(join(folder, "clicks"), { samples: 200_000, seed: 1, scale: 20, fractions });
     const config = resolveConfig("kaggle", {
       mode,
       device: "cpu",

@@ -75,10 +75,10 @@ function groupOf(limit: number): MemoryGroup | undefined {
   return typeof group === "string" ? undefined : group;
 }
 
-function datasetOf({ samples, scale }: Pick<Scenario, "samples" | "scale">): Dataset {
+async function datasetOf({ samples, scale }: Pick<Scenario, "samples" | "scale">): Promise<Dataset> {
   const out = join(FOLDER, `clicks-${cacheName("dataset", [samples, scale, "memory"])}`);
   if (isArtifact(out)) return Dataset.open(out);
-  return generateDataset(out, { samples, seed: 1, scale, fractions: { validation: 0, test: 0.01 } });
+  return await generateDataset(out, { samples, seed: 1, scale, fractions: { validation: 0, test: 0.01 } });
 }
 
 function train({ preset }: Scenario, dataset: Dataset, flags: string[], limit?: number) {
@@ -175,8 +175,8 @@ if (!hasTorch) console.error("SKIPPED: PyTorch is not installed");
 const lines: string[][] = [];
 const points: MemoryPoint[] = [];
 for (const scenario of SCENARIOS.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
-  const dataset = datasetOf(scenario);
-  const tiny = await train(scenario, datasetOf({ samples: 40_960, scale: TINY_SCALE }), []);
+  const dataset = await datasetOf(scenario);
+  const tiny = await train(scenario, await datasetOf({ samples: 40_960, scale: TINY_SCALE }), []);
   const tableBytes = 2 * 4 * scenario.dim * dataset.rows;
   const limitOf = (share: number) => Number(tiny.peakRssBytes) + share * tableBytes;
   const inMemory: Way = { name: "in memory, no limit", results: [], run: () => train(scenario, dataset, []) };

@@ -147,12 +147,12 @@ async function run(command: string, args: string[], avx2 = false): Promise<Recor
   return new TextDecoder().decode(stdout).trim().split("\n").map((line) => JSON.parse(line));
 }
 
-function datasetOf({ samples, scale, ids, scores }: Scenario): Dataset {
+async function datasetOf({ samples, scale, ids, scores }: Scenario): Promise<Dataset> {
   const fractions = scores ? { validation: 0.01, test: 0.5 } : { validation: 0, test: 0.01 };
   const out = join(FOLDER, `clicks-${cacheName("dataset", [samples, scale, ids, fractions])}`);
   if (isArtifact(out)) return Dataset.open(out);
   console.error(`Generating ${samples} samples...`);
-  return generateDataset(out, { samples, seed: 1, scale, ids, fractions });
+  return await generateDataset(out, { samples, seed: 1, scale, ids, fractions });
 }
 
 /** Samples/s of a new run after its first steps. */
@@ -273,7 +273,7 @@ const wanted = Deno.args.filter((name) => name !== "--write");
 Deno.mkdirSync(FOLDER, { recursive: true });
 const rows: Row[] = [];
 for (const scenario of SCENARIOS.filter(({ name }) => wanted.length === 0 ? name !== QUICK : wanted.includes(name))) {
-  const dataset = datasetOf(scenario);
+  const dataset = await datasetOf(scenario);
   await trainSpeed(scenario, dataset, CPU); // warms the files, and leaves the layout or the model to score with
   const data = join(FOLDER, "pytorch");
   if (scenario.scores) {

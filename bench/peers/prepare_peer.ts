@@ -43,7 +43,7 @@ async function time(command: string, args: string[], cwd?: string): Promise<{ se
 const folder = Deno.makeTempDirSync({ prefix: "hotset-bench-" });
 try {
   const log = join(folder, "train.txt");
-  writeCriteoLog(log, { samples, seed: 1, fractions: { validation: 0, test: 0 } });
+  await writeCriteoLog(log, { samples, seed: 1, fractions: { validation: 0, test: 0 } });
   const bytes = Deno.statSync(log).size;
   const table = new Table({ head: ["round", "dlrm, seconds", "MB/s", "Hotset, seconds", "MB/s", "ratio"] });
   for (let round = 1; round <= ROUNDS; round++) {

@@ -3,7 +3,8 @@
  * the layout, the budget, the number of ranks or the device.
  */
 import { z } from "zod";
-import { Artifact } from "../storage/artifact.ts";
+import { Artifact, type ArtifactCheck } from "../storage/artifact.ts";
+import { breaks } from "../breaks.ts";
 import type { ArtifactWriter } from "../storage/artifact_writer.ts";
 import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
 import { denseStateWords, OPTIMIZER_NAMES, rowStateWords } from "../optimizer/optimizers.ts";
@@ -29,8 +30,9 @@ export const CHECKPOINT_FILES = {
   rows: "rows.f32",
   rowState: "row_state.f32",
 } as const;
-/** Words copied at a time between a device and a file. */
+/** Words copied at a time from a device to a file, and from a file to a device, which takes a few milliseconds. */
 const CHUNK_WORDS = 4 << 20;
+const LOAD_WORDS = 1 << 20;
 /** Run id of a checkpoint that no run has written: imported weights, and no steps. */
 export const IMPORTED = "imported";
 const count = z.number().int().nonnegative();
@@ -216,9 +218,9 @@ export class Checkpoint {
     this.body = { ...artifact.body, model };
   }
 
-  /** Opens and validates a checkpoint. Throws HotsetError with what is wrong. */
-  static open(directory: string): Checkpoint {
-    const artifact = Artifact.open("checkpoint", directory, checkpointBody);
+  /** Opens and validates a checkpoint; `check` as for a dataset. Throws HotsetError with what is wrong. */
+  static open(directory: string, check: ArtifactCheck = "checksums"): Checkpoint {
+    const artifact = Artifact.open("checkpoint", directory, checkpointBody, check);
     const { model, rowLog } = artifact.body;
     for (const { file, words } of vectorsOf(planModel(model))) {
       if (rowLog === undefined || !isOfRows(file)) artifact.expectBytes(file, 4 * words);
@@ -226,6 +228,12 @@ export class Checkpoint {
     const { bytes } = pageShape(model.dim + rowStateWords(model.optimizer, model.dim));
     for (const number of rowLog?.segments ?? []) artifact.expectMultiple(segmentFile(number), bytes);
     return new Checkpoint(artifact);
+  }
+
+  /** Checks the checksums of all files while the event loop turns. Returns the checkpoint. Throws like `open`. */
+  async verified(): Promise<this> {
+    await this.#artifact.verify();
+    return this;
   }
 
   /** Its directory. */
@@ -309,18 +317,18 @@ export class Checkpoint {
    * hosts. `onProgress` receives the completed share of rows. Throws HotsetError if the models differ or a weight is
    * not finite.
    */
-  load(
+  async load(
     memory: ModelMemory,
     model: ModelShape,
     { shard = WHOLE, onProgress = () => {} }: {
       shard?: Shard | undefined;
       onProgress?: ((fraction: number) => void) | undefined;
     } = {},
-  ): void {
+  ): Promise<void> {
     this.expectModel(model);
     const { rows } = planModel(model);
     const stateWords = rowStateWords(model.optimizer, model.dim);
-    this.loadDense(memory);
+    await this.loadDense(memory);
     const saved = this.#inSegments;
     const { full, host } = memory;
     if (saved !== undefined && full.backend === (host as Backend) && shard.hosts === 1) {
@@ -331,25 +339,25 @@ export class Checkpoint {
     const vectors = rowsOf(memory);
     for (const [i, vector] of vectors.entries()) {
       const width = vector.file === CHECKPOINT_FILES.rows ? model.dim : stateWords;
-      this.#loadRows(vector, rows, width, shard, (fraction) => onProgress((i + fraction) / vectors.length));
+      await this.#loadRows(vector, rows, width, shard, (fraction) => onProgress((i + fraction) / vectors.length));
     }
   }
 
   /** Copies the dense parameters into the memory of the same model. Throws HotsetError if a weight is not finite. */
-  loadDense(memory: DenseMemory): void {
-    for (const vector of denseOf(memory)) this.#loadRows(vector, vector.buffer.words, 1, WHOLE, () => {});
+  async loadDense(memory: DenseMemory): Promise<void> {
+    for (const vector of denseOf(memory)) await this.#loadRows(vector, vector.buffer.words, 1, WHOLE, () => {});
   }
 
   /** Reads all rows of a file, (rows, width), and keeps those of one host. */
-  #loadRows(
+  async #loadRows(
     { file, backend, buffer }: Vector,
     rows: number,
     width: number,
     { host, hosts }: Shard,
     onProgress: (fraction: number) => void,
-  ): void {
+  ): Promise<void> {
     using reader = this.reader(file);
-    const chunkRows = hosts * Math.max(1, Math.floor(CHUNK_WORDS / hosts / width));
+    const chunkRows = hosts * Math.max(1, Math.floor(LOAD_WORDS / hosts / width));
     const chunk = new Float32Array(Math.min(chunkRows, rows) * width);
     for (let first = 0; first < rows; first += chunkRows) {
       const count = Math.min(chunkRows, rows - first);
@@ -361,6 +369,7 @@ export class Checkpoint {
       }
       backend.upload(chunk.subarray(0, kept * width), backend.view(buffer, first / hosts * width, kept * width));
       onProgress((first + count) / rows);
+      if (breaks.due) await breaks.take();
     }
   }
 }

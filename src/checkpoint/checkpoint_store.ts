@@ -4,6 +4,7 @@ import { isDirectory } from "../storage/artifact.ts";
 import { ArtifactWriter } from "../storage/artifact_writer.ts";
 import { removeAllLeftovers, removeWhole } from "../storage/atomic_directory.ts";
 import { createFile } from "../storage/direct_file.ts";
+import { measure } from "../storage/file_entry.ts";
 import { planModel } from "../model/shape.ts";
 import type { CheckpointBody } from "./checkpoint.ts";
 import type { WordNames } from "./weights.ts";
@@ -46,7 +47,9 @@ export function storeCheckpoint(
   const [first, ...others] = names.map((name) => join(run, name));
   {
     using writer = new ArtifactWriter("checkpoint", first, createFile);
-    writer.commit(body, write(writer, { plan: planModel(body.model), tables }) ?? []);
+    const written = write(writer, { plan: planModel(body.model), tables }) ?? [];
+    for (const name of written) writer.adopt(name, measure(writer.path(name)));
+    writer.commit(body);
   }
   for (const other of others) {
     using writer = new ArtifactWriter("checkpoint", other);

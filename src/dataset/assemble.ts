@@ -2,7 +2,7 @@
  * The last step of preparing: samples and the ids of their tables, stored by column, become the flat arrays of a
  * dataset.
  */
-import { Breaks } from "../breaks.ts";
+import { breaks } from "../breaks.ts";
 import { FileReader } from "../storage/artifact.ts";
 import { ownPart, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import type { GroupWriter } from "../storage/group_writer.ts";
@@ -48,7 +48,6 @@ export async function assemble(
   const dense = new Float32Array(CHUNK_SAMPLES * denseFeatures);
   const groupWords = new Uint32Array(2 * CHUNK_SAMPLES);
   const weightWords = new Float32Array(CHUNK_SAMPLES);
-  const breaks = new Breaks();
   await togetherAsync(group, async () => {
     let logFirst = 0;
     for (const { log, parts, tables } of logs) {

@@ -2,7 +2,7 @@
  * Histories of users from a log of their behaviour, as published for TBSM (its stage 1): each ends in a target, the user's
  * last item or, with probability 1/2, another one.
  */
-import { Breaks } from "../breaks.ts";
+import { breaks } from "../breaks.ts";
 import { HotsetError } from "../errors.ts";
 import { bytes } from "../format.ts";
 import { Random } from "../random.ts";
@@ -146,7 +146,6 @@ export class BehaviourHistories implements Histories {
 
   /** The pairs of all histories. Most items have one category, so only others need a set. */
   async #allPairs(): Promise<Pairs> {
-    const breaks = new Breaks();
     const first = new Uint32Array(this.rows[1]);
     const further = new Set<number>();
     const history = new History();
@@ -213,7 +212,6 @@ async function eachRow(
 ): Promise<void> {
   const count = log.samples("train");
   const [, items, categories] = log.firstRows;
-  const breaks = new Breaks();
   using reader = log.reader("train", Math.min(CHUNK_ROWS, count));
   for (let first = 0; first < count; first += CHUNK_ROWS) {
     const { indices } = reader.readLookups(first, Math.min(CHUNK_ROWS, count - first));

@@ -10,6 +10,7 @@ const THREAD_SAMPLES = 200_000;
 /** The input of a thread; memory is shared. */
 interface DrawingInput {
   readonly options: ClickModelOptions;
+  readonly bias: number;
   /** Blocks of the whole log. */
   readonly count: number;
   readonly memory: SharedArrayBuffer;
@@ -25,8 +26,8 @@ function drawing(model: ClickModel, blocks: readonly ClickBlock[], count: number
 }
 
 /** The work of a thread. */
-export function drawingOf({ options, count, memory }: DrawingInput): Work {
-  const model = new ClickModel(options);
+export function drawingOf({ options, bias, count, memory }: DrawingInput): Work {
+  const model = new ClickModel(options, bias);
   return drawing(model, blocksIn(model, memory), count);
 }
 
@@ -48,7 +49,7 @@ export class BlockRing implements Disposable {
     this.#ring = new WorkRing(SLOTS, "draws samples", drawing(model, this.#blocks, count), {
       module: new URL("./block_worker.ts", import.meta.url),
       count: samples < THREAD_SAMPLES ? 0 : availableParallelism() - 1,
-      input: { options: modelOptions, count, memory } satisfies DrawingInput,
+      input: { options: modelOptions, bias: model.bias, count, memory } satisfies DrawingInput,
     });
     for (let slot = 0; slot < SLOTS; slot++) this.#submit(slot);
   }

@@ -2,6 +2,7 @@
  * Generated clicks: rows drawn by popularity, dense features, and labels from a logistic model whose AUC no trained
  * model can exceed on average.
  */
+import { breaks } from "../breaks.ts";
 import { mix, Random } from "../random.ts";
 import { type LogShape, type Shape, shapeOf } from "./published.ts";
 import { RANKS, type TableShape } from "./table_shape.ts";
@@ -61,9 +62,11 @@ export class ClickModel {
   readonly #shape: LogShape;
   readonly #samplers: readonly PopularitySampler[];
   readonly #denseWeights: Float64Array;
-  readonly #bias: number;
+  /** The constant of the logit, which determines the click rate. */
+  readonly bias: number;
 
-  constructor({ seed, scale = 1, shape = "kaggle", drift = 0 }: ClickModelOptions) {
+  /** With the bias of the logit that `calibrated` has found for these options. */
+  constructor({ seed, scale = 1, shape = "kaggle", drift = 0 }: ClickModelOptions, bias: number) {
     this.#seed = seed;
     this.#drift = drift;
     this.#shape = shapeOf(shape);
@@ -75,7 +78,12 @@ export class ClickModel {
     this.#samplers = tables.map((table, t) => new PopularitySampler(table, this.rows[t]));
     const random = new Random(seed, WEIGHTS_STREAM);
     this.#denseWeights = Float64Array.from(dense, () => DENSE_EFFECT * random.normal());
-    this.#bias = this.#calibrate();
+    this.bias = bias;
+  }
+
+  /** The model with the click rate of its shape. */
+  static async calibrated(options: ClickModelOptions): Promise<ClickModel> {
+    return new ClickModel(options, await new ClickModel(options, 0).#calibrate());
   }
 
   /** Number of tables. */
@@ -107,7 +115,7 @@ export class ClickModel {
 
   /** Computes block `index`, always the same; with drift, for the relative position `time` in the log, 0 to 1. */
   draw(index: number, into: ClickBlock, time = 0): void {
-    this.#draw(new Random(this.#seed, index), this.#bias, time, into);
+    this.#draw(new Random(this.#seed, index), this.bias, time, into);
   }
 
   #draw(random: Random, bias: number, time: number, { labels, dense, ranks, probabilities }: ClickBlock): void {
@@ -151,16 +159,18 @@ export class ClickModel {
   }
 
   /** The bias that gives the click rate, by bisection over generated logits. */
-  #calibrate(): number {
+  async #calibrate(): Promise<number> {
     const block = this.block();
     const logits: number[] = [];
     for (let b = 0; b < CALIBRATION_BLOCKS; b++) {
       this.#draw(new Random(this.#seed, CALIBRATION_STREAM, b), 0, 0, block);
       for (const p of block.probabilities) logits.push(Math.log(p / (1 - p)));
+      if (breaks.due) await breaks.take();
     }
     let low = -20;
     let high = 20;
     for (let step = 0; step < 50; step++) {
+      if (breaks.due) await breaks.take();
       const bias = (low + high) / 2;
       const rate = logits.reduce((sum, x) => sum + 1 / (1 + Math.exp(-x - bias)), 0) / logits.length;
       if (rate < this.#shape.clickRate) low = bias;

@@ -1,7 +1,9 @@
 /** The Dataset artifact: encoded samples in their original order, split into train, validation and test. */
 import { z } from "zod";
 import { Artifact, type ArtifactCheck, type FileReader } from "../storage/artifact.ts";
+import { breaks } from "../breaks.ts";
 import { HotsetError, UsageError } from "../errors.ts";
+import { type ProcessGroup, togetherAsync } from "../parallel/process_group.ts";
 import { checkTables, DatasetEncoding, type EncodingBody, encodingFields } from "./dataset_encoding.ts";
 import { type FileAccount, fileAccounts } from "./read_account.ts";
 
@@ -97,9 +99,9 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
   }
 
   /**
-   * Opens and validates a dataset. With `check` "lengths" its samples are not read at once; every value is validated
-   * when it is read in any case, and the checksum of a split that is read in order at its end. Throws HotsetError with
-   * what is wrong.
+   * Opens and validates a dataset, which blocks until all of it has been read. With `check` "lengths" its samples are not
+   * read at once: `verified` reads them while the event loop turns; every value is validated when it is read in any case,
+   * and the checksum of a split that is read in order at its end. Throws HotsetError with what is wrong.
    */
   static open(directory: string, check: ArtifactCheck = "checksums"): Dataset {
     const artifact = Artifact.open("dataset", directory, datasetBody, check);
@@ -137,6 +139,17 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
     return this.#artifact.readInto(COUNTS_FILE, new Uint32Array(this.rows));
   }
 
+  /** The same, in parts between which the event loop turns. */
+  async readCountsInParts(): Promise<Uint32Array> {
+    using file = this.#artifact.open(COUNTS_FILE);
+    const counts = new Uint32Array(this.rows);
+    for (let row = 0; row < this.rows; row += COUNTS_AT_ONCE) {
+      file.read(4 * row, counts.subarray(row, row + COUNTS_AT_ONCE));
+      if (breaks.due) await breaks.take();
+    }
+    return counts;
+  }
+
   /** The same for one table, a part of its rows at a time; each part is valid until the next one. */
   *countsOf(table: number): Generator<Uint32Array> {
     using file = this.#artifact.open(COUNTS_FILE);
@@ -159,14 +172,21 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
   }
 
   /** Share of the train split's lookups with a value too rare for its own row, by table. */
-  get rareShares(): readonly number[] {
+  async rareShares(): Promise<readonly number[]> {
     if (this.steps > 1) return this.body.tables.map(() => 0); // row 0 is that of steps before a short session
-    const counts = this.readCounts();
-    return this.body.tables.map((_, t) => {
-      const ofTable = counts.subarray(this.firstRows[t], this.firstRows[t + 1]);
-      const lookups = ofTable.reduce((sum, count) => sum + count, 0);
-      return lookups === 0 ? 0 : ofTable[0] / lookups;
-    });
+    const counts = await this.readCountsInParts();
+    const shares: number[] = [];
+    for (let t = 0, row = 0; t < this.tables; t++) {
+      const rare = counts[row];
+      let lookups = 0;
+      while (row < this.firstRows[t + 1]) {
+        const end = Math.min(row + COUNTS_AT_ONCE, this.firstRows[t + 1]);
+        for (; row < end; row++) lookups += counts[row];
+        if (breaks.due) await breaks.take();
+      }
+      shares.push(lookups === 0 ? 0 : rare / lookups);
+    }
+    return shares;
   }
 
   /**
@@ -203,6 +223,14 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
       firstLookups: this.body.bags ? open(files.firstLookups) : undefined,
     });
   }
+}
+
+/** Opens a dataset that has just been made, by all ranks of a group; the first one checks all of it. */
+export async function openMade(directory: string, group: ProcessGroup): Promise<Dataset> {
+  return await togetherAsync(group, async () => {
+    const dataset = Dataset.open(directory, "lengths");
+    return group.rank === 0 ? await dataset.verified() : dataset;
+  });
 }
 
 interface Readers {

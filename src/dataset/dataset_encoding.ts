@@ -3,7 +3,7 @@
  * A dataset stores it beside its samples; a run stores a copy, so that its model can be used without the data.
  */
 import { z } from "zod";
-import { Artifact, fingerprint } from "../storage/artifact.ts";
+import { Artifact, type ArtifactCheck, fingerprint } from "../storage/artifact.ts";
 import { ArtifactWriter } from "../storage/artifact_writer.ts";
 import { NUMBERS_FILE, UNSEEN_FILE } from "./row_history.ts";
 
@@ -90,6 +90,15 @@ export abstract class DatasetEncoding<Body extends EncodingBody = EncodingBody> 
     }
   }
 
+  /**
+   * Checks the checksums of all files while the event loop turns, for one that was opened with the check "lengths". Returns
+   * it. Throws HotsetError with what is wrong.
+   */
+  async verified(): Promise<this> {
+    await this.#artifact.verify();
+    return this;
+  }
+
   /** Number of embedding tables. */
   get tables(): number {
     return this.body.tables.length;
@@ -152,13 +161,13 @@ export abstract class DatasetEncoding<Body extends EncodingBody = EncodingBody> 
    * Share of the train split's lookups with a value too rare for its own row, by table: the share to expect in other data
    * if --min-frequency is above 1.
    */
-  abstract readonly rareShares: readonly number[];
+  abstract rareShares(): Promise<readonly number[]>;
 
   /**
    * Writes the encoding to a directory, without the paths of raw files. The dictionary becomes a hard link where the file
    * system has them.
    */
-  save(directory: string): void {
+  async save(directory: string): Promise<void> {
     const source = Object.fromEntries(Object.entries(this.body.source).filter(([key]) => !/inputs$/i.test(key)));
     const { dense, tables, missing, bags, steps } = this.body;
     const body: SavedBody = {
@@ -169,7 +178,7 @@ export abstract class DatasetEncoding<Body extends EncodingBody = EncodingBody> 
       missing,
       bags,
       ...(steps === undefined ? {} : { steps }),
-      rareShares: [...this.rareShares],
+      rareShares: [...await this.rareShares()],
     };
     using writer = new ArtifactWriter("encoding", directory);
     for (const name of [KEYS_FILE, DICTIONARY_FILE, UNSEEN_FILE, NUMBERS_FILE]) {
@@ -195,14 +204,14 @@ export const savedBody: z.ZodType<SavedBody> = z.object({
 
 /** The encoding that a run keeps of the dataset on which it was trained. */
 export class SavedEncoding extends DatasetEncoding<SavedBody> {
-  /** Opens and validates it. Throws HotsetError with what is wrong. */
-  static open(directory: string): SavedEncoding {
-    const artifact = Artifact.open("encoding", directory, savedBody);
+  /** Opens and validates it; `check` as for a dataset. Throws HotsetError with what is wrong. */
+  static open(directory: string, check: ArtifactCheck = "checksums"): SavedEncoding {
+    const artifact = Artifact.open("encoding", directory, savedBody, check);
     return new SavedEncoding(artifact, artifact.body.dataset);
   }
 
   /** That of the dataset. */
-  get rareShares(): readonly number[] {
-    return this.body.rareShares;
+  rareShares(): Promise<readonly number[]> {
+    return Promise.resolve(this.body.rareShares);
   }
 }

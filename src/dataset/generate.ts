@@ -1,5 +1,6 @@
 /** Generates data: a raw log in the Criteo format, or a dataset. */
 import { existsSync } from "node:fs";
+import { breaks } from "../breaks.ts";
 import { ArtifactWriter } from "../storage/artifact_writer.ts";
 import { expectRoom } from "../storage/disk.ts";
 import { HotsetError, UsageError } from "../errors.ts";
@@ -31,7 +32,7 @@ export type BestAuc = Partial<Record<Split, number>>;
  * Writes a raw log in the Criteo format to a new file. Returns the best reachable AUC of each split. Throws HotsetError
  * if writing fails.
  */
-export function writeCriteoLog(path: string, options: GenerateOptions): BestAuc {
+export async function writeCriteoLog(path: string, options: GenerateOptions): Promise<BestAuc> {
   const { shape } = options;
   if (shape === "avazu" || shape === "mlperf-dcnv2") {
     throw new UsageError(`Cannot write a raw log in the shape of ${shape}, only a dataset`);
@@ -41,7 +42,7 @@ export function writeCriteoLog(path: string, options: GenerateOptions): BestAuc 
   expectRoom(path, options.samples * MIN_LINE, `write ${path}`);
   using file = new AtomicFile(path);
   const lines = new LineBuffer();
-  const bestAuc = generate(new ClickModel(options), options, (block, from, to) => {
+  const bestAuc = await generate(await ClickModel.calibrated(options), options, (block, from, to) => {
     lines.clear();
     for (let s = from; s < to; s++) lines.add(block, s);
     file.append(lines.bytes);
@@ -62,8 +63,8 @@ export interface GenerateDatasetOptions extends GenerateOptions {
  * Generates a dataset without a raw log; row 0 of each table is never looked up. Memory does not depend on the number of
  * samples. Throws HotsetError if it cannot be written.
  */
-export function generateDataset(out: string, options: GenerateDatasetOptions): Dataset {
-  const model = new ClickModel(options);
+export async function generateDataset(out: string, options: GenerateDatasetOptions): Promise<Dataset> {
+  const model = await ClickModel.calibrated(options);
   const { tables, denseFeatures } = model;
   const { samples, seed, scale = 1, shape = "kaggle", drift = 0, fractions, ids = "popularity" } = options;
   const { columns } = schemaOf(shape === "avazu" ? "avazu" : "criteo", undefined);
@@ -81,7 +82,7 @@ export function generateDataset(out: string, options: GenerateDatasetOptions): D
   expectRoom(out, samples * (1 + 4 * (denseFeatures + lookups + bagWords)) + counts.byteLength, `write dataset ${out}`);
   using writer = new ArtifactWriter("dataset", out);
   const bags = new FixedBags(writer, bagLengths);
-  const bestAuc = generate(model, options, (block, from, to, split) => {
+  const bestAuc = await generate(model, options, (block, from, to, split) => {
     const files = splitFiles(split);
     for (let i = from * tables, at = from * lookups; i < to * tables; i++) {
       const table = i % tables, rows = model.rows[table];
@@ -105,7 +106,7 @@ export function generateDataset(out: string, options: GenerateDatasetOptions): D
     for (const name of [labels, dense, indices]) writer.file(name);
     if (multiHotSizes !== undefined) bags.end(split);
   }
-  writer.file(COUNTS_FILE).append(counts);
+  await writer.file(COUNTS_FILE).appendInParts(counts);
   const sizes = splitSizes(samples, fractions).map(({ split, samples }) => [
     split,
     { samples, lookups: samples * lookups },
@@ -120,7 +121,8 @@ export function generateDataset(out: string, options: GenerateDatasetOptions): D
     generated: { bestAuc },
   };
   writer.commit(body);
-  return Dataset.open(out);
+  // The checksums of files that were just written are known.
+  return Dataset.open(out, "lengths");
 }
 
 /** Writes the lengths of bags that are the same in every sample. */
@@ -164,11 +166,11 @@ function scatteringStride(rows: number): number {
 }
 
 /** Generates all samples in order and passes on parts of a block that belong to one split. */
-function generate(
+async function generate(
   model: ClickModel,
   options: GenerateOptions,
   take: (block: ClickBlock, from: number, to: number, split: Split) => void,
-): BestAuc {
+): Promise<BestAuc> {
   const { samples, fractions, onProgress } = options;
   using ring = new BlockRing(options, model, samples);
   let block = model.block();
@@ -185,6 +187,7 @@ function generate(
       left -= to - from;
       drawn += to - from;
       onProgress?.(drawn / samples);
+      if (breaks.due) await breaks.take();
     }
     const value = auc.value;
     if (value !== undefined) bestAuc[part.split] = value;

@@ -1,4 +1,5 @@
 /** How the popularity of rows moved since the model that a dataset grew from: rows known, dropped and new. */
+import { breaks } from "../breaks.ts";
 import type { Dataset } from "./dataset.ts";
 import { grownSizes } from "./encoding.ts";
 
@@ -19,8 +20,11 @@ export interface TableGrowth {
 }
 
 /** The growth of each table; undefined for a dataset with a dictionary of its own. */
-export function growthOf(dataset: Dataset): TableGrowth[] | undefined {
-  return grownSizes(dataset)?.tables.map(({ before, dropped }, t) => {
+export async function growthOf(dataset: Dataset): Promise<TableGrowth[] | undefined> {
+  const grown = grownSizes(dataset);
+  if (grown === undefined) return undefined;
+  const growth: TableGrowth[] = [];
+  for (const [t, { before, dropped }] of grown.tables.entries()) {
     const { name, rows } = dataset.body.tables[t];
     const kept = before - dropped;
     let [lookups, newLookups, unseenRows, id] = [0, 0, dropped, 0];
@@ -31,8 +35,10 @@ export function growthOf(dataset: Dataset): TableGrowth[] | undefined {
         else if (count === 0 && id > 0) unseenRows++;
         id++;
       }
+      if (breaks.due) await breaks.take();
     }
-    const newShare = lookups === 0 ? 0 : newLookups / lookups;
-    return { table: name, knownRows: before - 1, unseenRows, droppedRows: dropped, newRows: rows - kept, newShare };
-  });
+    const sizes = { knownRows: before - 1, unseenRows, droppedRows: dropped, newRows: rows - kept };
+    growth.push({ table: name, ...sizes, newShare: lookups === 0 ? 0 : newLookups / lookups });
+  }
+  return growth;
 }

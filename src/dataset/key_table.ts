@@ -22,11 +22,14 @@ export class KeyTable implements Disposable {
   /** Distinct keys. */
   keys = 0;
   readonly #memoryBytes: number;
-  #pairs = new Uint32Array(2 * MIN_SLOTS);
+  #pairs: Uint32Array<ArrayBuffer>;
 
-  /** Uses at most this number of bytes at any time. */
-  constructor(memoryBytes: number) {
+  /** Uses at most this number of bytes at any time. It need not grow, which takes long, for `expected` keys. */
+  constructor(memoryBytes: number, expected = 0) {
     this.#memoryBytes = memoryBytes;
+    let slots = MIN_SLOTS;
+    while (expected > MAX_LOAD * slots) slots *= 2;
+    this.#pairs = new Uint32Array(2 * slots);
   }
 
   /** Counts keys. Throws KeysDoNotFit. */
@@ -80,10 +83,11 @@ export class KeyTable implements Disposable {
     return { keys, counts };
   }
 
-  /** Assigns ids from 1 on to keys that are all different. Throws KeysDoNotFit. */
+  /** Assigns the next ids, from 1 on, to keys that are all different. Throws KeysDoNotFit. */
   learn(keys: Uint32Array): void {
+    const known = this.keys;
     this.count(keys);
-    for (let i = 0; i < keys.length; i++) this.#pairs[2 * this.#slotOf(keys[i]) + 1] = i + 2;
+    for (let i = 0; i < keys.length; i++) this.#pairs[2 * this.#slotOf(keys[i]) + 1] = known + i + 2;
   }
 
   /**

@@ -4,7 +4,7 @@ import { UsageError } from "../errors.ts";
 import type { SplitPart } from "./assemble.ts";
 import { ALONE } from "../parallel/host_group.ts";
 import { type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
-import { Dataset, type DatasetBody, type Split } from "./dataset.ts";
+import { Dataset, type DatasetBody, openMade, type Split } from "./dataset.ts";
 import type { DatasetEncoding } from "./dataset_encoding.ts";
 import { knownBy, type RawEncoding, rawEncodingOf, sameFeatures } from "./encoding.ts";
 import { type Format, schemaOf, withGroup, withWeight } from "./formats.ts";
@@ -280,7 +280,7 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
   const { inputs, validationInputs, testInputs, body } = source;
   using lock = await lockOutput(options, group);
   const [isMade] = group.gather(lock?.waited === true && isMadeFrom(body, options.out));
-  if (isMade) return together(group, () => Dataset.open(options.out, group.rank === 0 ? "checksums" : "lengths"));
+  if (isMade) return await openMade(options.out, group);
   const settings = { ...options, ...reading };
   const build = async (out: string) =>
     await buildDataset("prepare", body, { ...settings, out }, async (job) => {
@@ -314,7 +314,7 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
     });
   if (reading.format !== "taobao-sessions") return (await build(options.out)).dataset;
   return await withRows(options, body, async (rows) => {
-    const dataset = isMadeFrom(body, rows) ? Dataset.open(rows) : (await build(rows)).dataset;
+    const dataset = isMadeFrom(body, rows) ? await openMade(rows, ALONE) : (await build(rows)).dataset;
     return await writeLogSessions(dataset, options.out, body, sharesOf(options), {
       ...{ inputs: options.inputs, memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES },
       onProgress: (fraction) => onProgress("encode", fraction),

@@ -2,12 +2,13 @@
 import { availableParallelism } from "node:os";
 import { fingerprint } from "../storage/artifact.ts";
 import { expectRoom } from "../storage/disk.ts";
+import { measureInParts } from "../storage/file_entry.ts";
 import { HotsetError, Interrupted } from "../errors.ts";
 import { ALONE } from "../parallel/host_group.ts";
-import { expectSame, type ProcessGroup, together } from "../parallel/process_group.ts";
+import { expectSame, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import { GroupWriter } from "../storage/group_writer.ts";
 import { assemble, type EncodedLog, type SplitPart } from "./assemble.ts";
-import { COUNTS_FILE, Dataset, type DatasetBody } from "./dataset.ts";
+import { COUNTS_FILE, type Dataset, type DatasetBody, openMade } from "./dataset.ts";
 import { DatasetEncoding, DICTIONARY_FILE, KEYS_FILE, MAX_ROWS } from "./dataset_encoding.ts";
 import { countsFile, historyFiles, idsFile, joinDictionaries, keysFile, lengthsFile } from "./dictionary.ts";
 import { Engine, engineFailure } from "./duckdb.ts";
@@ -100,7 +101,7 @@ export async function buildDataset<R>(
   try {
     using job = await PrepareJob.create(writer, stage, options);
     const { body, result: worked } = await work(job);
-    writer.commit(body, job.adopted);
+    writer.commit(body);
     result = worked;
   } catch (error) {
     const cause = options.signal?.aborted ? options.signal.reason : error;
@@ -109,13 +110,11 @@ export async function buildDataset<R>(
   } finally {
     if (first && !interrupted) stage.remove();
   }
-  return { dataset: together(group, () => Dataset.open(out, first ? "checksums" : "lengths")), result };
+  return { dataset: await openMade(out, group), result };
 }
 
 /** The steps that all preparations share. */
 class PrepareJob implements Disposable {
-  /** Files of the artifact that others write. */
-  readonly adopted: string[] = [];
   readonly #writer: GroupWriter;
   readonly #stage: StageDirectory;
   readonly #options: JobOptions;
@@ -251,18 +250,19 @@ class PrepareJob implements Disposable {
     );
     const grows = !(from instanceof DatasetEncoding) && from.known !== undefined;
     const hasDropped = sizes.some(({ rows, next }) => next > rows);
-    together(this.#group, () => {
+    await togetherAsync(this.#group, async () => {
       if (this.#group.rank === 0) this.#writer.file(COUNTS_FILE); // even if there are no tables
       for (const t of this.#group.rank === 0 ? columns.keys() : []) {
-        this.#append(COUNTS_FILE, countsFile(t));
-        if (this.#engine === undefined) this.#append(KEYS_FILE, keysFile(t));
-        if (grows) this.#append(UNSEEN_FILE, historyFiles(t).unseen);
-        if (grows && hasDropped) this.#append(NUMBERS_FILE, historyFiles(t).numbers);
+        await this.#append(COUNTS_FILE, countsFile(t));
+        if (this.#engine === undefined) await this.#append(KEYS_FILE, keysFile(t));
+        if (grows) await this.#append(UNSEEN_FILE, historyFiles(t).unseen);
+        if (grows && hasDropped) await this.#append(NUMBERS_FILE, historyFiles(t).numbers);
       }
     });
     if (this.#engine !== undefined) {
-      await joinDictionaries(this.#engine, stage, columns.length, this.#writer.path(DICTIONARY_FILE));
-      this.adopted.push(DICTIONARY_FILE);
+      const dictionary = this.#writer.path(DICTIONARY_FILE);
+      await joinDictionaries(this.#engine, stage, columns.length, dictionary);
+      this.#writer.adopt(DICTIONARY_FILE, await measureInParts(dictionary));
     }
     return {
       dense: dense.map((c) => c.name),
@@ -278,8 +278,8 @@ class PrepareJob implements Disposable {
   }
 
   /** Appends a staged file to a file of the artifact. */
-  #append(name: string, staged: string): void {
-    this.#writer.file(name).append(Deno.readFileSync(this.#stage.path(staged)));
+  async #append(name: string, staged: string): Promise<void> {
+    await this.#writer.file(name).appendInParts(await Deno.readFile(this.#stage.path(staged)));
   }
 
   [Symbol.dispose](): void {

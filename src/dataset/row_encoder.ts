@@ -91,7 +91,7 @@ export class RowEncoder {
         dataset,
         denseColumns.map((column) => new CriteoDense(column, integers)),
         sparseColumns.map((column) => new CriteoSparse(column, integers, maxIndRange)),
-        TableIds.ofKeys(dataset),
+        await TableIds.ofKeys(dataset),
       );
     }
     return new RowEncoder(

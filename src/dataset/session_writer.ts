@@ -1,5 +1,6 @@
 /** Writes a dataset whose samples are sessions: a user with the items of some steps, of which the last one is the candidate. */
 import { ArtifactWriter } from "../storage/artifact_writer.ts";
+import { measureInParts } from "../storage/file_entry.ts";
 import { COUNTS_FILE, Dataset, type DatasetBody, type Split, splitFiles, SPLITS } from "./dataset.ts";
 import { DICTIONARY_FILE } from "./dataset_encoding.ts";
 
@@ -54,8 +55,10 @@ export class SessionWriter implements Disposable {
   /** Completes the dataset; `writeDictionary` writes its dictionary to a path. */
   async commit(body: SessionBody, writeDictionary: (path: string) => Promise<void>): Promise<Dataset> {
     for (const split of SPLITS) this.#splits[split].end();
-    this.#artifact.file(COUNTS_FILE).append(this.#counts);
-    await writeDictionary(this.#artifact.path(DICTIONARY_FILE));
+    await this.#artifact.file(COUNTS_FILE).appendInParts(this.#counts);
+    const dictionary = this.#artifact.path(DICTIONARY_FILE);
+    await writeDictionary(dictionary);
+    this.#artifact.adopt(DICTIONARY_FILE, await measureInParts(dictionary));
     const splits = SPLITS.map((split) => {
       const { samples } = this.#splits[split];
       return [split, { samples, lookups: samples * STEPS * TABLES }] as const;
@@ -67,8 +70,8 @@ export class SessionWriter implements Disposable {
       steps: STEPS,
       splits: Object.fromEntries(splits) as DatasetBody["splits"],
     };
-    this.#artifact.commit(whole, [DICTIONARY_FILE]);
-    return Dataset.open(this.#out);
+    this.#artifact.commit(whole);
+    return await Dataset.open(this.#out, "lengths").verified();
   }
 
   /** Removes what is not complete. */

@@ -2,7 +2,7 @@
  * Samples of sessions as the authors of TBSM published them for Taobao: windows of a user's history, each with a candidate
  * at its end, which the user chose (label 1) or which was drawn (label 0).
  */
-import { Breaks } from "../breaks.ts";
+import { breaks } from "../breaks.ts";
 import { Random } from "../random.ts";
 import type { Split } from "./dataset.ts";
 import { type SessionWriter, STEPS, TABLES } from "./session_writer.ts";
@@ -86,7 +86,6 @@ export async function writeWindows(
   const history = new History();
   const row = new Uint32Array(STEPS * TABLES);
   const most = split === "train" ? MOST_POINTS : 1;
-  const breaks = new Breaks();
   let user = first;
   for (; user < end && writer.samples(split) < samples; user++) {
     histories.read(user, history);

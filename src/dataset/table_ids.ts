@@ -1,5 +1,6 @@
 /** The ids of a dataset's values, by table, in memory. */
 import { HotsetError } from "../errors.ts";
+import { breaks } from "../breaks.ts";
 import { FileReader } from "../storage/artifact.ts";
 import { TemporaryDirectory } from "../storage/temporary.ts";
 import type { DatasetEncoding } from "./dataset_encoding.ts";
@@ -8,19 +9,29 @@ import { Dictionary } from "./hashed_ids.ts";
 import { KeyTable } from "./key_table.ts";
 
 const ENGINE_BYTES = 512 * 2 ** 20;
+/** Keys that are read at a time, which takes a few milliseconds. */
+const KEYS_AT_ONCE = 1 << 16;
 
 /** The ids of one table's values: 0 for values without a row of their own. */
 export abstract class TableIds {
   abstract idOf(key: string | number): number;
 
   /** Ids of a dataset whose values are numbers of 32 bits. */
-  static ofKeys(dataset: DatasetEncoding): TableIds[] {
+  static async ofKeys(dataset: DatasetEncoding): Promise<TableIds[]> {
     using reader = new FileReader(dataset.keysPath!);
-    return dataset.body.tables.map(({ rows }, t) => {
-      const keys = new Uint32Array(rows - 1);
-      reader.read(4 * (dataset.firstRows[t] + 1), keys);
-      return new NumberIds(keys);
-    });
+    const keys = new Uint32Array(KEYS_AT_ONCE);
+    const all: TableIds[] = [];
+    for (const [t, { rows }] of dataset.body.tables.entries()) {
+      const ids = new NumberIds(rows - 1);
+      for (let row = 1; row < rows; row += KEYS_AT_ONCE) {
+        const part = keys.subarray(0, rows - row);
+        reader.read(4 * (dataset.firstRows[t] + row), part);
+        ids.add(part);
+        if (breaks.due) await breaks.take();
+      }
+      all.push(ids);
+    }
+    return all;
   }
 
   /**
@@ -52,6 +63,7 @@ async function* valuesOf(engine: Engine, path: string, table: string, dataset: s
   for await (const chunk of engine.stream(sql)) {
     found += chunk.rowCount;
     yield chunk.getColumnValues(0) as string[];
+    if (breaks.due) await breaks.take();
   }
   if (found === count) return;
   throw new HotsetError(
@@ -63,20 +75,25 @@ async function* valuesOf(engine: Engine, path: string, table: string, dataset: s
 }
 
 class NumberIds extends TableIds {
-  readonly #table = new KeyTable(Infinity);
+  readonly #table: KeyTable;
   readonly #key = new Uint32Array(1);
 
-  constructor(keys: Uint32Array) {
+  /** Room for this number of values. */
+  constructor(values: number) {
     super();
-    this.#table.learn(keys);
+    this.#table = new KeyTable(Infinity, values);
   }
 
   /** Values in the notation of a dictionary: hexadecimal digits, or a number within the index range. */
   static async of(values: AsyncIterable<string[]>, count: number, radix: 10 | 16): Promise<NumberIds> {
-    const keys = new Uint32Array(count);
-    let at = 0;
-    for await (const part of values) for (const value of part) keys[at++] = parseInt(value, radix);
-    return new NumberIds(keys);
+    const ids = new NumberIds(count);
+    for await (const part of values) ids.add(Uint32Array.from(part, (value) => parseInt(value, radix)));
+    return ids;
+  }
+
+  /** Adds the values with the next ids. */
+  add(keys: Uint32Array): void {
+    this.#table.learn(keys);
   }
 
   idOf(key: string | number): number {

@@ -1,7 +1,9 @@
 /** Values that are not in a dictionary: their lookups go to row 0 of the table. */
+import { breaks } from "../breaks.ts";
 import type { Dataset, Split } from "./dataset.ts";
 
-const CHUNK_SAMPLES = 1 << 14;
+/** Samples that are read at a time, which takes a few milliseconds. */
+const CHUNK_SAMPLES = 1 << 12;
 
 /** Share of the lookups with a value that has no row of its own, 0 to 1, by table. */
 export type UnknownShare = Readonly<Record<string, number>>;
@@ -10,7 +12,7 @@ export type UnknownShare = Readonly<Record<string, number>>;
  * Counts the lookups of a split, without those of the steps that precede the first one of a short session; tables
  * without any have the share 0, and a split without samples has no tables.
  */
-export function unknownShare(dataset: Dataset, split: Split): UnknownShare {
+export async function unknownShare(dataset: Dataset, split: Split): Promise<UnknownShare> {
   const samples = dataset.samples(split);
   if (samples === 0) return {};
   const { tables, firstRows, bagsOfSample, steps } = dataset;
@@ -30,6 +32,7 @@ export function unknownShare(dataset: Dataset, split: Split): UnknownShare {
       for (; k < end; k++) if (indices[k] === first) unknown[table]++;
       if (++table === tables) table = 0;
     }
+    if (breaks.due) await breaks.take();
   }
   return Object.fromEntries(
     dataset.body.tables.map(({ name }, t) => [name, lookups[t] === 0 ? 0 : unknown[t] / lookups[t]]),

@@ -1,7 +1,7 @@
 /** Writes rows in memory to a Parquet file, which everything that reads logs can read. */
 import { availableParallelism } from "node:os";
 import { basename, dirname } from "node:path";
-import { Breaks } from "../breaks.ts";
+import { breaks } from "../breaks.ts";
 import { HotsetError } from "../errors.ts";
 import { AtomicPath } from "../storage/atomic_file.ts";
 import { TemporaryDirectory } from "../storage/temporary.ts";
@@ -38,7 +38,6 @@ export async function writeRows(rows: RowsInMemory, path: string): Promise<numbe
   try {
     const columns: Column[] = [];
     let written = 0;
-    const breaks = new Breaks();
     for await (const batch of batchesOf(rows)) {
       if (written === 0) {
         columns.push(...columnsOf(batch.names));

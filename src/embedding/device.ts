@@ -2,6 +2,7 @@
  * Tables on the device that computes: of one device, or a replica on the device of every rank. Replicas apply the same
  * update from gradients that the devices exchange.
  */
+import type { Parts } from "../breaks.ts";
 import type { Backend, Buffer, RowUpdateShape } from "../backend/backend.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import { InitialRows, rowChunks } from "./initialise.ts";
@@ -55,7 +56,7 @@ export class DeviceTables implements EmbeddingTables {
       : new ReplicaLookups(this.#context, this.#matrix, slot, views, this.#exchange);
   }
 
-  initialise(seed: number): void {
+  *initialise(seed: number): Parts<void> {
     const { device, shape } = this.#context;
     const { dim } = shape;
     const initial = new InitialRows(shape, seed);
@@ -63,6 +64,7 @@ export class DeviceTables implements EmbeddingTables {
       const weights = new Float32Array(chunk.rows * dim);
       initial.write(chunk.row, chunk.rows, weights, 0);
       device.upload(weights, device.view(this.#matrix.weights, chunk.row * dim, weights.length));
+      yield;
     }
   }
 

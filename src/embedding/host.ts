@@ -1,4 +1,5 @@
 /** Tables in host memory, which the ranks of a host share: each rank updates its share of a batch's distinct rows. */
+import type { Parts } from "../breaks.ts";
 import type { Buffer, HostBackend, RowUpdateShape } from "../backend/backend.ts";
 import { initialiseMatrix } from "./initialise.ts";
 import {
@@ -30,9 +31,9 @@ export class HostTables implements EmbeddingTables {
     return new HostLookups(this.context, this.matrix, slot);
   }
 
-  initialise(seed: number): void {
+  initialise(seed: number): Parts<void> {
     const { shape, host, groups: { node } } = this.context;
-    initialiseMatrix(host, shape, this.matrix, seed, node);
+    return initialiseMatrix(host, shape, this.matrix, seed, node);
   }
 
   holds(_row: number): boolean {

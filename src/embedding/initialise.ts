@@ -2,6 +2,7 @@
  * Initial values of embedding rows: a function of the seed, the table and the row alone, so that a row can be computed
  * when it is first used, anywhere and in any order.
  */
+import type { Parts } from "../breaks.ts";
 import type { HostBackend } from "../backend/backend.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import { mix } from "../random.ts";
@@ -81,14 +82,14 @@ export class InitialRows {
   }
 }
 
-/** Initialises all rows of a matrix in host memory; of several ranks that share it, each calls this. */
-export function initialiseMatrix(
+/** Initialises all rows of a matrix in host memory, in parts; of several ranks that share it, each calls this. */
+export function* initialiseMatrix(
   host: HostBackend,
   shape: EmbeddingShape,
   matrix: RowMatrix,
   seed: number,
   { rank, size } = { rank: 0, size: 1 },
-): void {
+): Parts<void> {
   const { dim, optimizer } = shape;
   const stateWords = rowStateWords(optimizer, dim);
   const weights = host.floats(matrix.weights);
@@ -100,6 +101,7 @@ export function initialiseMatrix(
     initial.write(chunk.row, chunk.rows, weights, chunk.row * dim);
     // The memory is zero but not yet allocated by the system, which would do that page by page during the first steps.
     state?.fill(0, chunk.row * stateWords, (chunk.row + chunk.rows) * stateWords);
+    yield;
   }
 }
 

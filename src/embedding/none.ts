@@ -1,4 +1,5 @@
 /** The tables of a model without tables. */
+import type { Parts } from "../breaks.ts";
 import type { BatchSlot, BoundTables, EmbeddingTables, TableLookups } from "./tables.ts";
 
 /** No rows: all operations do nothing. */
@@ -21,7 +22,7 @@ export class NoTables implements EmbeddingTables {
     return { prepare: () => lookups };
   }
 
-  initialise(): void {}
+  *initialise(): Parts<void> {}
 
   holds(): boolean {
     return false;

@@ -3,6 +3,7 @@
  * replica, cold ones on the full tables. When the kind of batch changes, rows that changed in one are copied to the
  * other.
  */
+import type { Parts } from "../breaks.ts";
 import type { Batch } from "../layout/batch.ts";
 import { HotIndex, hotIndexWords } from "../layout/hot_index.ts";
 import { nodeBarrier } from "../parallel/node_barrier.ts";
@@ -38,8 +39,8 @@ export class ReplicatedTables implements EmbeddingTables {
   }
 
   /** Initialises the full tables; afterwards the replica is out of date. */
-  initialise(seed: number): void {
-    this.#full.initialise(seed);
+  initialise(seed: number): Parts<void> {
+    return this.#full.initialise(seed);
   }
 
   holds(row: number): boolean {

@@ -3,6 +3,7 @@
  * `RowExchange` fetches the rows of other hosts before a step. Rows that every host has in memory are replicas, which
  * apply the same update from gradients that the hosts exchange.
  */
+import type { Parts } from "../breaks.ts";
 import type { Buffer, HostBackend } from "../backend/backend.ts";
 import { consecutive, type ProcessGroups } from "../parallel/process_group.ts";
 import type { Batch } from "../layout/batch.ts";
@@ -58,7 +59,7 @@ export class ShardedTables implements EmbeddingTables {
   }
 
   /** Initialises this rank's part of the shard, with the same values as tables on one host. */
-  initialise(seed: number): void {
+  *initialise(seed: number): Parts<void> {
     const { node: { rank: local, size: locals }, peers: { rank: host, size: hosts } } = this.#groups;
     const { shape } = this.#context;
     const { dim } = shape;
@@ -66,7 +67,10 @@ export class ShardedTables implements EmbeddingTables {
     const initial = new InitialRows(shape, seed);
     const rows = Math.ceil((shape.tableRows.reduce((sum, count) => sum + count, 0) - host) / hosts);
     const end = Math.floor(rows * (local + 1) / locals);
-    for (let i = Math.floor(rows * local / locals); i < end; i++) initial.write(i * hosts + host, 1, shard, i * dim);
+    for (let i = Math.floor(rows * local / locals); i < end; i++) {
+      initial.write(i * hosts + host, 1, shard, i * dim);
+      if (i % ROWS_AT_ONCE === 0) yield;
+    }
   }
 
   holds(row: number): boolean {

@@ -14,6 +14,7 @@
  * Kernels see one matrix and positions in it. Who moves rows (from another host, from a disk into a cache) does so in
  * `prefetch` and `prepare`, and may rewrite the indices and segments of the batch to the positions of its rows.
  */
+import type { Parts } from "../breaks.ts";
 import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
 import type { ProcessGroups } from "../parallel/process_group.ts";
 import { samplesOfRank } from "../parallel/shares.ts";
@@ -61,8 +62,8 @@ export interface BatchSlot {
 export interface EmbeddingTables {
   /** Binds a slot for batches. */
   bind(slot: BatchSlot): BoundTables;
-  /** Fills the rows with their initial values, a function of the seed and the row; ranks share the work. */
-  initialise(seed: number): void;
+  /** Fills the rows with their initial values, a function of the seed and the row, in parts; ranks share the work. */
+  initialise(seed: number): Parts<void>;
   /** True if `write` of this row changes anything here: the row is not on another host. */
   holds(row: number): boolean;
   /** Copies at most `ROWS_AT_ONCE` rows, as of the last step, to a block, in the order of the list. */

@@ -1,4 +1,5 @@
 /** Tables in host memory for a rank that computes on a device: only pooled rows and their gradients are copied. */
+import type { Parts } from "../breaks.ts";
 import { nodeBarrier } from "../parallel/node_barrier.ts";
 import type { Buffer } from "../backend/backend.ts";
 import {
@@ -49,8 +50,8 @@ export class TransferredTables implements EmbeddingTables {
     return new BoundTransferredTables(this.#tables.bind(slot), this.#transfer);
   }
 
-  initialise(seed: number): void {
-    this.#tables.initialise(seed);
+  initialise(seed: number): Parts<void> {
+    return this.#tables.initialise(seed);
   }
 
   holds(row: number): boolean {

@@ -1,4 +1,5 @@
 /** Metrics of a scored split. */
+import { atOnce, type Parts } from "../breaks.ts";
 
 /** Metrics of a set of scored samples. */
 export interface Metrics {
@@ -46,6 +47,16 @@ export function metricsOf(
   groups?: Uint32Array,
   weights?: Float32Array,
 ): Metrics {
+  return atOnce(metricParts(logits, labels, groups, weights));
+}
+
+/** The same in a few parts. */
+export function* metricParts(
+  logits: Float32Array,
+  labels: Uint8Array,
+  groups?: Uint32Array,
+  weights?: Float32Array,
+): Parts<Metrics> {
   let count = 0;
   let loss = 0;
   let right = 0;
@@ -62,8 +73,10 @@ export function metricsOf(
   }
   const rate = positives / count;
   const baseEntropy = -(rate * Math.log(rate) + (1 - rate) * Math.log(1 - rate));
+  yield;
   const order = sortedOrder(logits);
-  return {
+  yield;
+  const metrics: Metrics = {
     auc: auc(logits, labels, order, weights),
     prAuc: averagePrecision(logits, labels, order, weights),
     logloss: loss / count,
@@ -71,8 +84,9 @@ export function metricsOf(
     calibration: positives === 0 ? NaN : predicted / positives,
     ne: loss / count / baseEntropy,
     ...(weights === undefined ? {} : { weighted: true }),
-    ...(groups === undefined ? {} : { byGroup: groupMetrics(logits, labels, groups, order, weights) }),
   };
+  yield;
+  return groups === undefined ? metrics : { ...metrics, byGroup: groupMetrics(logits, labels, groups, order, weights) };
 }
 
 /** Binary cross-entropy of a logit. */

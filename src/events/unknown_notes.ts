@@ -21,17 +21,17 @@ export interface UnknownLimit {
  * Notes about tables of which half or more of the lookups had unknown values. `what` names the rows, and `trained` has
  * the dictionary. Throws HotsetError if a table exceeds the limit.
  */
-export function noteUnknown(
+export async function noteUnknown(
   what: string,
   share: UnknownShare,
   trained: DatasetEncoding,
   { maxUnknown = 1 }: UnknownLimit,
   report: Report,
-): void {
+): Promise<void> {
   let rareShares: readonly number[] | undefined;
   for (const [table, found] of Object.entries(share)) {
     if (found < NOTED_SHARE) continue;
-    rareShares ??= trained.rareShares;
+    rareShares ??= await trained.rareShares();
     const rare = rareShares[trained.body.tables.findIndex(({ name }) => name === table)];
     const among = rare === 0
       ? ""

@@ -1,5 +1,6 @@
 /** Writes a trained model in the formats of other projects. */
 import { basename, dirname, extname, join } from "node:path";
+import { breaks } from "../breaks.ts";
 import { bytesOf, FileReader } from "../storage/artifact.ts";
 import type { DatasetEncoding } from "../dataset/dataset_encoding.ts";
 import { encodingId } from "../dataset/encoding.ts";
@@ -21,8 +22,8 @@ export const EXPORT_FORMATS = ["safetensors", "onnx"] as const;
 /** A format of exported models. */
 export type ExportFormat = typeof EXPORT_FORMATS[number];
 
-/** Words that are copied at a time. */
-const CHUNK_WORDS = 4 << 20;
+/** Words that are copied at a time, which takes a few milliseconds. */
+const CHUNK_WORDS = 1 << 20;
 /** Alignment of tensors in an ONNX file, so that they can be mapped. */
 const PAGE_BYTES = 4096;
 
@@ -31,24 +32,29 @@ const PAGE_BYTES = 4096;
  * docs/interop.md. Returns the paths of the files. Copies tensors in parts, so memory does not grow with them. Throws
  * HotsetError if the run cannot be opened or a file cannot be written.
  */
-export function exportRun(path: string, format: ExportFormat, out: string, report: Report): string[] {
-  using opened = UsableRun.open(path);
+export async function exportRun(
+  path: string,
+  format: ExportFormat,
+  out: string,
+  report: Report,
+): Promise<string[]> {
+  using opened = await UsableRun.open(path);
   const run = opened.directory;
-  const dataset = openTrainedOn(run, "export");
+  const dataset = await openTrainedOn(run, "export");
   const onProgress = (fraction: number) => report({ event: "stage", stage: `export: ${format}`, fraction });
   const exportTo = format === "onnx" ? exportOnnx : exportSafetensors;
   // A model refers to its weights by name in its own directory, so all files are written to the target of a link.
   const file = linkAt(out) === undefined ? out : throughLinks(out);
-  const written = withBest(run, dataset, (checkpoint) => exportTo(checkpoint, dataset, file, onProgress));
-  return [...written, ...exportIds(dataset, file)];
+  const written = await withBest(run, dataset, (checkpoint) => exportTo(checkpoint, dataset, file, onProgress));
+  return [...written, ...await exportIds(dataset, file)];
 }
 
-function exportSafetensors(
+async function exportSafetensors(
   checkpoint: Checkpoint,
   dataset: DatasetEncoding,
   out: string,
   onProgress: (fraction: number) => void,
-): string[] {
+): Promise<string[]> {
   const { body } = dataset;
   const plan = planModel(checkpoint.body.model);
   const tensors = tensorsOf(plan);
@@ -64,17 +70,17 @@ function exportSafetensors(
     tensors.map(({ name, shape }) => ({ name, shape, dtype: "F32" })),
     metadata,
   );
-  copyWeights(checkpoint, plan, tensors, (part) => writer.append(part), onProgress);
+  await copyWeights(checkpoint, plan, tensors, (part) => writer.append(part), onProgress);
   writer.commit();
   return [out];
 }
 
-function exportOnnx(
+async function exportOnnx(
   checkpoint: Checkpoint,
   { body }: DatasetEncoding,
   out: string,
   onProgress: (fraction: number) => void,
-): string[] {
+): Promise<string[]> {
   const plan = planModel(checkpoint.body.model);
   const dataPath = `${out}.data`;
   using data = new AtomicFile(dataPath);
@@ -85,7 +91,7 @@ function exportOnnx(
     tensors.push({ ...tensor, at: data.bytes });
   };
   const append = (part: Float32Array) => data.append(bytesOf(part));
-  copyWeights(checkpoint, plan, tensorsOf(plan), append, onProgress, begin);
+  await copyWeights(checkpoint, plan, tensorsOf(plan), append, onProgress, begin);
   const tables = body.tables.map(({ name }) => name);
   model.append(onnxModel({ plan, tensors, dataFile: basename(dataPath), tables, bags: body.bags }));
   data.commit();
@@ -94,14 +100,14 @@ function exportOnnx(
 }
 
 /** Passes on the weights of all tensors in order, in parts. */
-function copyWeights(
+async function copyWeights(
   checkpoint: Checkpoint,
   plan: ModelPlan,
   tensors: readonly ModelTensor[],
   append: (part: Float32Array) => void,
   onProgress: (fraction: number) => void,
   begin: (tensor: ModelTensor) => void = () => {},
-): void {
+): Promise<void> {
   using rows = checkpoint.reader("rows.f32");
   using dense = checkpoint.reader("dense.f32");
   const readers: Record<WeightFile, WeightReader> = { "rows.f32": rows, "dense.f32": dense };
@@ -116,6 +122,7 @@ function copyWeights(
       readers[tensor.file].read(tensor.first + done, part);
       append(part);
       onProgress(Math.min(1, (copied += part.length) / words));
+      if (breaks.due) await breaks.take();
     }
   }
 }
@@ -124,7 +131,7 @@ function copyWeights(
  * Writes the values of the tables' rows: u32 (rows) for each table, except row 0, as safetensors, or text as Parquet
  * (feature, value, id). Generated data has neither.
  */
-function exportIds(dataset: DatasetEncoding, out: string): string[] {
+async function exportIds(dataset: DatasetEncoding, out: string): Promise<string[]> {
   const stem = join(dirname(out), basename(out, extname(out)));
   const { keysPath, dictionaryPath } = dataset;
   if (keysPath !== undefined) {
@@ -137,6 +144,7 @@ function exportIds(dataset: DatasetEncoding, out: string): string[] {
       const part = chunk.subarray(0, Math.min(chunk.length, dataset.rows - done));
       reader.read(4 * done, part);
       writer.append(part);
+      if (breaks.due) await breaks.take();
     }
     writer.commit();
     return [path];
@@ -146,7 +154,10 @@ function exportIds(dataset: DatasetEncoding, out: string): string[] {
   using file = new AtomicFile(path);
   using source = Deno.openSync(dictionaryPath);
   const chunk = new Uint8Array(CHUNK_WORDS);
-  for (let n = source.readSync(chunk); n !== null; n = source.readSync(chunk)) file.append(chunk.subarray(0, n));
+  for (let n = source.readSync(chunk); n !== null; n = source.readSync(chunk)) {
+    file.append(chunk.subarray(0, n));
+    if (breaks.due) await breaks.take();
+  }
   file.commit();
   return [path];
 }

@@ -1,5 +1,6 @@
 /** Imports a model of facebookresearch/dlrm as a run. */
 import { join } from "node:path";
+import { breaks } from "../breaks.ts";
 import { FileReader } from "../storage/artifact.ts";
 import { ArtifactWriter } from "../storage/artifact_writer.ts";
 import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
@@ -41,15 +42,21 @@ export interface ImportOptions {
   readonly config: Partial<TrainConfig>;
 }
 
-/** Words that are copied at a time. */
-const CHUNK_WORDS = 4 << 20;
+/** Words that are copied at a time, which takes a few milliseconds. */
+const CHUNK_WORDS = 1 << 20;
+/** Rows that are read one by one between two breaks. */
+const GATHERED_ROWS = 4096;
 
 /**
  * Writes a run without steps whose checkpoint has the weights of a safetensors file, named as in
  * facebookresearch/dlrm's state dict. Optimizer state is initially zero. Throws HotsetError that names the tensor or
  * value that does not fit.
  */
-export function importRun(path: string, { data, out, ids: given, config }: ImportOptions, report: Report): void {
+export async function importRun(
+  path: string,
+  { data, out, ids: given, config }: ImportOptions,
+  report: Report,
+): Promise<void> {
   using file = new SafetensorsReader(path);
   for (const [name, { dtype }] of file.tensors) {
     if (dtype !== "F32") {
@@ -65,7 +72,7 @@ export function importRun(path: string, { data, out, ids: given, config }: Impor
     ...(denseFeatures === 0 ? { bottom: [dim] } : { denseFeatures, bottom }),
   });
   expectStart(resolved, out);
-  const dataset = Dataset.open(data);
+  const dataset = await Dataset.open(data, "lengths").verified();
   if (dataset.denseFeatures !== denseFeatures) {
     throw new HotsetError(
       `Cannot import ${path}: its bottom MLP has ${denseFeatures} inputs, but dataset ${data} has ` +
@@ -77,12 +84,12 @@ export function importRun(path: string, { data, out, ids: given, config }: Impor
   expectTables(path, shape.tableRows, dataset, ids);
 
   try {
-    writeCheckpoint({ path, file, plan, report }, dataset, ids, join(out, LAST_CHECKPOINT), resolved);
+    await writeCheckpoint({ path, file, plan, report }, dataset, ids, join(out, LAST_CHECKPOINT), resolved);
   } catch (error) {
     removeIfEmpty(throughLinks(out)); // it may have been created for this run
     throw error;
   }
-  recordRun(out, resolved, dataset, {
+  await recordRun(out, resolved, dataset, {
     ...{ layoutId: null, from: null, device: null, blas: null, ranks: null },
     schedule: "config",
   });
@@ -95,23 +102,23 @@ interface WeightSource {
   readonly report: Report;
 }
 
-function writeCheckpoint(
+async function writeCheckpoint(
   source: WeightSource,
   dataset: Dataset,
   ids: typeof ROW_NUMBERS[number],
   directory: string,
   { seed, firstTurn, schedulerRate }: TrainConfig,
-): void {
+): Promise<void> {
   const { plan } = source;
   using writer = new ArtifactWriter("checkpoint", directory);
   const append = (name: CheckpointFile, part: Float32Array) => writer.file(name).append(part);
   copyDense(source, append);
-  if (ids === "rows") copyRows(source, append);
-  else gatherRows(source, dataset, append);
+  if (ids === "rows") await copyRows(source, append);
+  else await gatherRows(source, dataset, append);
   const stateWords = rowStateWords(plan.shape.optimizer, plan.shape.dim);
   if (stateWords > 0) {
-    zeros(denseStateWords(plan.shape.optimizer, plan.denseWords), (part) => append("dense_state.f32", part));
-    zeros(plan.rows * stateWords, (part) => append("row_state.f32", part));
+    await zeros(denseStateWords(plan.shape.optimizer, plan.denseWords), (part) => append("dense_state.f32", part));
+    await zeros(plan.rows * stateWords, (part) => append("row_state.f32", part));
   }
   const body: CheckpointBody = {
     model: plan.shape,
@@ -199,10 +206,10 @@ function copyDense(
   append("dense.f32", dense);
 }
 
-function copyRows(
+async function copyRows(
   { path, file, plan, report }: WeightSource,
   append: (name: CheckpointFile, part: Float32Array) => void,
-): void {
+): Promise<void> {
   const chunk = new Float32Array(Math.min(CHUNK_WORDS, plan.rows * plan.shape.dim));
   for (const tensor of tables(plan)) {
     const elements = elementsOf(tensor.shape);
@@ -212,6 +219,7 @@ function copyRows(
       expectNumbers(path, plan, "rows.f32", tensor.first + done, part);
       append("rows.f32", part);
       report({ event: "stage", stage: "import", fraction: (tensor.first + done) / (plan.rows * plan.shape.dim) });
+      if (breaks.due) await breaks.take();
     }
   }
 }
@@ -220,15 +228,14 @@ function copyRows(
  * Rows by the raw values of the dataset. Row 0, which all values without a row share, becomes 0, the mean of initial
  * rows.
  */
-function gatherRows(
+async function gatherRows(
   { path, file, plan, report }: WeightSource,
   dataset: Dataset,
   append: (name: CheckpointFile, part: Float32Array) => void,
-): void {
+): Promise<void> {
   const { dim } = plan.shape;
   using keysReader = new FileReader(dataset.keysPath!);
-  const chunkRows = Math.max(1, Math.floor(CHUNK_WORDS / dim));
-  const chunk = new Float32Array(Math.min(chunkRows, plan.rows) * dim);
+  const chunk = new Float32Array(Math.min(GATHERED_ROWS, plan.rows) * dim);
   const keys = new Uint32Array(chunk.length / dim);
   for (const [t, { name, first }] of tables(plan).entries()) {
     const tensor = file.tensors.get(name)!;
@@ -253,6 +260,7 @@ function gatherRows(
       expectNumbers(path, plan, "rows.f32", first + done * dim, part);
       append("rows.f32", part);
       report({ event: "stage", stage: "import", fraction: (first / dim + done) / plan.rows });
+      if (breaks.due) await breaks.take();
     }
   }
 }
@@ -267,9 +275,10 @@ function expectNumbers(path: string, plan: ModelPlan, file: WeightFile, first: n
   throw new HotsetError(`Cannot import ${path}: ${placeOfWord(plan, file, first + wrong)} holds ${values[wrong]}`);
 }
 
-function zeros(words: number, append: (part: Float32Array) => void): void {
+async function zeros(words: number, append: (part: Float32Array) => void): Promise<void> {
   const chunk = new Float32Array(Math.min(CHUNK_WORDS, words));
   for (let done = 0; done < words; done += chunk.length) {
     append(chunk.subarray(0, Math.min(chunk.length, words - done)));
+    if (breaks.due) await breaks.take();
   }
 }

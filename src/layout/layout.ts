@@ -106,6 +106,7 @@ export class Layout implements Disposable {
   readonly shape: BatchShape;
   /** Global row of each hot-row id, ascending. */
   readonly hotRows: Uint32Array;
+  readonly #artifact: Artifact<LayoutBody>;
   readonly #positions: Record<BatchKind, Float64Array>;
   readonly #readers: Record<BatchKind, FileReader>;
   readonly #record: BatchRecord;
@@ -115,6 +116,7 @@ export class Layout implements Disposable {
     hotRows: Uint32Array,
     positions: Record<BatchKind, Float64Array>,
   ) {
+    this.#artifact = artifact;
     this.directory = artifact.directory;
     this.id = artifact.id;
     this.body = artifact.body;
@@ -126,8 +128,8 @@ export class Layout implements Disposable {
   }
 
   /**
-   * Opens and validates a layout; batches are validated when they are read. With `check` "lengths" checksums are not
-   * compared. Throws HotsetError with what is wrong.
+   * Opens and validates a layout, which blocks until all of it has been read; batches are validated when they are read.
+   * With `check` "lengths" checksums are not compared: `verified` does. Throws HotsetError with what is wrong.
    */
   static open(directory: string, check?: ArtifactCheck): Layout {
     const artifact = Artifact.open("layout", directory, layoutBody, check);
@@ -137,6 +139,12 @@ export class Layout implements Disposable {
       hot: readPositions(artifact, "hot", body.hotBatches),
       cold: readPositions(artifact, "cold", body.coldBatches),
     });
+  }
+
+  /** Compares the checksums while the event loop turns. Returns the layout. Throws HotsetError with what is wrong. */
+  async verified(): Promise<this> {
+    await this.#artifact.verify();
+    return this;
   }
 
   /** Number of batches of one kind. */

@@ -1,5 +1,5 @@
 /** The samples that a rank packs: those of the batches that begin in its part of the train split. */
-import { Breaks } from "../breaks.ts";
+import { breaks } from "../breaks.ts";
 import type { Lookups } from "../dataset/dataset.ts";
 import { ownPart, type ProcessGroup, togetherAsync } from "../parallel/process_group.ts";
 import type { HotMap } from "./hot_map.ts";
@@ -62,7 +62,6 @@ export class OwnSamples {
     onProgress: (done: number, total: number) => void = () => {},
   ): Promise<void> {
     using reader = this.#split.open(CHUNK_SAMPLES);
-    const breaks = new Breaks();
     const { first, end } = this.#chunks;
     const [firstSample, lastSample] = [first, end].map((chunk) => Math.min(chunk * CHUNK_SAMPLES, reader.samples));
     const [hot, cold] = this.#kinds();
@@ -93,7 +92,6 @@ export class OwnSamples {
   async #countHot(): Promise<Uint32Array> {
     const { first, end } = this.#chunks;
     const counts = new Uint32Array(end - first);
-    const breaks = new Breaks();
     using reader = this.#split.open(CHUNK_SAMPLES);
     for (let chunk = first; chunk < end; chunk++) {
       const begin = chunk * CHUNK_SAMPLES;

@@ -7,7 +7,7 @@
  * A sample is a record of words: its label, its weight if the dataset has weights, dense values, with bags the length of
  * each, and indices.
  */
-import { Breaks } from "../breaks.ts";
+import { breaks } from "../breaks.ts";
 import type { CreateFile } from "../storage/output_file.ts";
 import type { Dataset, Lookups, SampleReader, Samples } from "../dataset/dataset.ts";
 import { Random } from "../random.ts";
@@ -142,7 +142,6 @@ async function deal(
   const { first, end } = ownPart(group, Math.ceil(reader.samples / CHUNK_SAMPLES));
   const total = Math.min(end * CHUNK_SAMPLES, reader.samples) - first * CHUNK_SAMPLES;
   let record = new Uint32Array(head + bagsOfSample);
-  const breaks = new Breaks();
   for (let chunk = first; chunk < end; chunk++) {
     const begin = chunk * CHUNK_SAMPLES;
     const { count, labels, weights, dense, indices, offsets } = reader.read(

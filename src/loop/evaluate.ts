@@ -1,11 +1,11 @@
 /** Scores a split of a dataset with the full tables. */
-import { Breaks } from "../breaks.ts";
+import { breaks, inParts } from "../breaks.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
 import { NotFinite, notFinite } from "../checkpoint/weights.ts";
 import { type Decile, decilesOf } from "../events/deciles.ts";
 import { countDeadUnits, type DeadUnits } from "../events/dead_units.ts";
-import { type Metrics, metricsOf } from "../events/metrics.ts";
+import { metricParts, type Metrics } from "../events/metrics.ts";
 import type { RankGroup } from "../ranks/rank_group.ts";
 
 /** Logits of consecutive samples with their labels. */
@@ -52,7 +52,6 @@ export async function scoreSplit(
     const first = scored[slot];
     if (first !== undefined) logits.set(group.scores(slot).subarray(0, group.batches[slot].samples), first);
   };
-  const breaks = new Breaks();
   for (let index = 0; index < batches; index++) {
     if (breaks.due) await breaks.take();
     const slot = group.acquire();
@@ -93,12 +92,14 @@ export async function evaluateSplit(
   split: Split,
   limit?: number,
 ): Promise<Evaluation> {
-  return evaluationOf(await scoreSplit(group, dataset, split, limit));
+  return await evaluationOf(await scoreSplit(group, dataset, split, limit));
 }
 
 /** Metrics of scores. */
-export function evaluationOf({ logits, labels, weights, groups, deadUnits }: Scores): Evaluation {
-  return { ...metricsOf(logits, labels, groups, weights), deadUnits, deciles: decilesOf(logits, labels, weights) };
+export async function evaluationOf({ logits, labels, weights, groups, deadUnits }: Scores): Promise<Evaluation> {
+  const metrics = await inParts(metricParts(logits, labels, groups, weights));
+  if (breaks.due) await breaks.take();
+  return { ...metrics, deadUnits, deciles: decilesOf(logits, labels, weights) };
 }
 
 /** The probability of a click for a logit: its sigmoid. */

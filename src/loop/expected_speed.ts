@@ -1,4 +1,5 @@
 /** Trains a model on random batches for a moment and measures the samples/s of this machine's cores. */
+import { breaks } from "../breaks.ts";
 import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
 import type { Batch, BatchShape } from "../layout/batch.ts";
 import { BatchFiller } from "../layout/batch_filler.ts";
@@ -58,7 +59,7 @@ export async function measureSpeed(config: StepConfig, data: DataShape, ranks: n
   await using group = await openRanks(resolveConfig("kaggle", { mode: "cpu", ranks }), plan, { batchShape });
   const parameters = new Float32Array(plan.denseWords);
   initialiseDense(plan, 1, parameters);
-  group.initialise(parameters, 1);
+  await group.initialise(parameters, 1);
   for (const [seed, batch] of group.batches.entries()) {
     fillAtRandom(batch, plan.shape.tableRows, seed);
     writeStep(config.optimizer, batch.floats, 0.01, 1);
@@ -68,7 +69,10 @@ export async function measureSpeed(config: StepConfig, data: DataShape, ranks: n
   group.drain();
   let samples = 0;
   const begin = performance.now();
-  for (; performance.now() - begin < MEASURED_MS; samples += batchSize) step();
+  for (; performance.now() - begin < MEASURED_MS; samples += batchSize) {
+    step();
+    if (breaks.due) await breaks.take();
+  }
   group.drain();
   return samples / (performance.now() - begin) * 1000;
 }

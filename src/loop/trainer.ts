@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
 import { lossWeight, writeLoss } from "../model/loss.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
-import { Breaks } from "../breaks.ts";
+import { breaks } from "../breaks.ts";
 import { Interrupted, messageOf } from "../errors.ts";
 import type { Batch } from "../layout/batch.ts";
 import type { Layout } from "../layout/layout.ts";
@@ -104,7 +104,7 @@ export class Trainer {
     using writer = config.save ? await CheckpointWriter.start(this.#group, onWritten) : undefined;
     this.#writer = writer;
     using sequence = this.#sequence;
-    this.#begin();
+    await this.#begin();
     try {
       while (!this.#state.finished) {
         sequence.begin(this.#state.epoch);
@@ -159,19 +159,19 @@ export class Trainer {
     return this.#options.config.epochs * this.#sequence.batches;
   }
 
-  #begin(): void {
+  async #begin(): Promise<void> {
     const { config, from, checkpoint, report } = this.#options;
     const { memory } = this.#group;
     const model = checkpoint ?? from;
     const onProgress = (fraction: number) => report({ event: "stage", stage: "load", fraction });
     if (model !== undefined) {
-      this.#group.load(model, onProgress);
+      await this.#group.load(model, onProgress);
     } else {
       const { drawnRows } = this.#group;
       if (drawnRows > MANY_ROWS) report({ event: "note", text: `Initialising ${count(drawnRows)} rows` });
       const parameters = new Float32Array(memory.plan.denseWords);
       initialiseDense(memory.plan, config.seed, parameters);
-      this.#group.initialise(parameters, config.seed);
+      await this.#group.initialise(parameters, config.seed);
     }
     // Part of the start, so that the first switch, like all others, copies only changed rows.
     this.#group.tables.refresh();
@@ -181,7 +181,6 @@ export class Trainer {
   /** Trains to the end of the epoch, or to the evaluation that ends the run. */
   async #epoch(): Promise<void> {
     const { config, signal, report } = this.#options;
-    const breaks = new Breaks();
     let told = performance.now();
     while (!this.#sequence.ended) {
       this.#step();
@@ -352,8 +351,8 @@ export class Trainer {
     const { config, out, report } = this.#options;
     if (!config.save || this.#state.evaluationsSinceBest === 0) return undefined;
     this.#group.drain(); // so that no rank opens it before all have written it
-    const checkpoint = Checkpoint.open(join(out, BEST_CHECKPOINT));
-    this.#group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load best", fraction }));
+    const checkpoint = await Checkpoint.open(join(out, BEST_CHECKPOINT), "lengths").verified();
+    await this.#group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load best", fraction }));
     const { state } = checkpoint.body;
     report({ event: "note", text: bestNote(state, this.#selection!) });
     return { step: state.step, ...await this.#measure(split, state) };

@@ -3,6 +3,7 @@
  * popularity of rows. Batches are assumed to be independent draws, and memory to contain the most recently used rows,
  * which the look-ahead plan approximates (Che's approximation).
  */
+import { breaks } from "../breaks.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import type { TableShape } from "../dataset/table_shape.ts";
@@ -49,9 +50,12 @@ export interface BudgetOptions {
 }
 
 /** The rows of a dataset, from the number of lookups of each in the train split. */
-export function countedPopularity(counts: Uint32Array, samples: number): PopularityClass[] {
+export async function countedPopularity(counts: Uint32Array, samples: number): Promise<PopularityClass[]> {
   const rows = new Map<number, number>();
-  for (const count of counts) rows.set(count, (rows.get(count) ?? 0) + 1);
+  for (let first = 0; first < counts.length; first += ROWS_AT_ONCE) {
+    for (const count of counts.subarray(first, first + ROWS_AT_ONCE)) rows.set(count, (rows.get(count) ?? 0) + 1);
+    if (breaks.due) await breaks.take();
+  }
   return [...rows].map(([count, rows]) => ({ rows, rate: samples === 0 ? 0 : count / samples }));
 }
 
@@ -60,6 +64,8 @@ export function publishedPopularity(tables: readonly TableShape[]): PopularityCl
   return tables.flatMap((table) => curvePieces(table).map(({ rows, share }) => ({ rows, rate: share / rows })));
 }
 
+/** Rows that are counted at a time, which takes a few milliseconds. */
+const ROWS_AT_ONCE = 1 << 16;
 /** The budgets. */
 const SHARES = [1, 0.5, 0.25, 0.1, 0.05] as const;
 /** Maximum size of the store's files, as a multiple of the rows that were written. */

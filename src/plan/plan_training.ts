@@ -113,9 +113,9 @@ interface Source {
   /** Number of samples of the train split; undefined if there is no data yet. */
   readonly samples?: number;
   /** Rows by frequency of lookups. */
-  readonly popularity: () => PopularityClass[];
-  /** Estimates the coverage of a budget. */
-  cover(config: PlanConfig): Coverage;
+  readonly popularity: readonly PopularityClass[];
+  /** The estimated coverage of the budget. */
+  readonly covered: Coverage;
 }
 
 interface Coverage {
@@ -129,14 +129,16 @@ interface Coverage {
  * Plans a run on a dataset, from its exact counts. `speed` is the measured speed of the model on this machine in
  * samples/s, if known, and `on` a machine to plan times for. Throws HotsetError if the model cannot be built.
  */
-export function planDataset(
+export async function planDataset(
   dataset: Dataset,
   config: PlanConfig,
   machine: Machine,
   speed?: number,
   on?: GpuMachine,
-): TrainingPlan {
+): Promise<TrainingPlan> {
   const { samples, lookups } = dataset.body.splits.train;
+  expectDenseFeatures(config, dataset.denseFeatures, `plan for ${dataset.directory}`);
+  const { covered, counts } = await coverDataset(dataset, config);
   return planTraining(
     {
       name: dataset.directory,
@@ -146,8 +148,8 @@ export function planDataset(
       lookups: samples === 0 ? dataset.bagsOfSample : lookups / samples,
       bags: dataset.body.bags,
       samples,
-      popularity: () => countedPopularity(dataset.readCounts(), samples),
-      cover: (config) => coverDataset(dataset, config),
+      popularity: await countedPopularity(counts, samples),
+      covered,
     },
     config,
     machine,
@@ -164,6 +166,7 @@ export function planPublished(
   speed?: number,
   on?: GpuMachine,
 ): TrainingPlan {
+  expectDenseFeatures(config, data.dense.length, `plan for ${data.source}`);
   return planTraining(
     {
       name: data.source,
@@ -172,8 +175,8 @@ export function planPublished(
       steps: 1,
       lookups: data.tables.length,
       bags: false,
-      popularity: () => publishedPopularity(data.tables),
-      cover: (config) => coverPublished(data, config),
+      popularity: publishedPopularity(data.tables),
+      covered: coverPublished(data, config),
     },
     config,
     machine,
@@ -195,9 +198,8 @@ function planTraining(
   speed: number | undefined,
   on: GpuMachine | undefined,
 ): TrainingPlan {
-  expectDenseFeatures(config, source.denseFeatures, `plan for ${source.name}`);
   const bytesPerRow = bytesPerRowOf(config);
-  const covered = source.cover(config);
+  const { covered, popularity } = source;
   const stateWords = rowStateWords(config.optimizer, config.dim);
   const tables = source.tables.map(({ name, rows }, t): PlannedTable => ({
     name,
@@ -214,7 +216,6 @@ function planTraining(
   });
   const { samples } = source;
   const { host, fits } = placements.find(({ mode }) => mode === "cpu")!;
-  const popularity = source.popularity();
   const budgets = tables.length === 0
     ? []
     : planBudgets({ ...sizesOf(source, config), popularity, samples, host, speed });
@@ -358,9 +359,12 @@ function coverPublished({ tables, joint }: PublishedData, config: PlanConfig): C
   return { hotRows, shares, lookupShare, sampleShare: joint ? allHotShare(tables, shares) : null };
 }
 
-function coverDataset(dataset: Dataset, config: PlanConfig): Coverage {
+async function coverDataset(
+  dataset: Dataset,
+  config: PlanConfig,
+): Promise<{ readonly covered: Coverage; readonly counts: Uint32Array }> {
   const { dim, hotMemory, seed } = config;
-  const plan = planHotRows(dataset, {
+  const plan = await planHotRows(dataset, {
     dim,
     bytesPerRow: bytesPerRowOf(config),
     hotMemory,
@@ -368,21 +372,15 @@ function coverDataset(dataset: Dataset, config: PlanConfig): Coverage {
     seed,
     onProgress: () => {},
   });
-  const hotRows = new Array<number>(dataset.tables).fill(0);
-  const lookups = [...hotRows];
-  let t = 0;
-  for (const row of plan.rule.select()) {
-    while (row >= dataset.firstRows[t + 1]) t++;
-    hotRows[t]++;
-    lookups[t] += plan.log.counts[row];
-  }
+  const { rows: hotRows, lookups } = await plan.log.ofRows(await plan.rule.select());
   const share = (part: number, whole: number) => whole === 0 ? 0 : part / whole;
   const accesses = plan.log.tallies.map((tally) => tally.accesses);
   const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
-  return {
+  const covered = {
     hotRows,
     shares: lookups.map((part, t) => share(part, accesses[t])),
     lookupShare: share(sum(lookups), sum(accesses)),
-    sampleShare: allHotSampleShare(drawSamples(dataset, seed), plan.rule),
+    sampleShare: allHotSampleShare(await drawSamples(dataset, seed), plan.rule),
   };
+  return { covered, counts: plan.log.counts };
 }

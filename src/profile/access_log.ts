@@ -1,8 +1,9 @@
 /** The access log: number of lookups of each row in a growing random sample of the train split. */
+import { breaks } from "../breaks.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { Random } from "../random.ts";
 import { ALONE } from "../parallel/host_group.ts";
-import { ownPart, type ProcessGroup, together } from "../parallel/process_group.ts";
+import { ownPart, type ProcessGroup, togetherAsync } from "../parallel/process_group.ts";
 
 /**
  * Samples are drawn in ranges of consecutive samples, so that long logs are read with few long reads: the maximum
@@ -48,11 +49,11 @@ export class AccessLog {
   }
 
   /** Grows the sample to `rate` percent, rounded up to whole ranges. Reports how many of the new ranges are done. */
-  growTo(rate: number, onProgress: (done: number, total: number) => void): void {
+  async growTo(rate: number, onProgress: (done: number, total: number) => void): Promise<void> {
     // A disk is fastest in the order of the log.
     const drawn = this.#chunks.slice(this.#logged, Math.ceil(this.#chunks.length * rate / 100)).sort();
     const { first, end } = ownPart(this.#group, drawn.length);
-    together(this.#group, () => this.#log(drawn.subarray(first, end), onProgress));
+    await togetherAsync(this.#group, () => this.#log(drawn.subarray(first, end), onProgress));
     if (this.counts !== this.#own) {
       this.counts.set(this.#own);
       this.#group.allReduce(this.counts);
@@ -62,7 +63,7 @@ export class AccessLog {
   }
 
   /** Counts some ranges. */
-  #log(chunks: Uint32Array, onProgress: (done: number, total: number) => void): void {
+  async #log(chunks: Uint32Array, onProgress: (done: number, total: number) => void): Promise<void> {
     const counts = this.#own;
     const length = this.#chunkSamples;
     using reader = this.#dataset.reader("train", length);
@@ -72,6 +73,7 @@ export class AccessLog {
       const { indices } = reader.readLookups(first, Math.min(length, reader.samples - first));
       for (let k = 0; k < indices.length; k++) counts[indices[k]]++;
       if ((i + 1) % step === 0 || i + 1 === chunks.length) onProgress(i + 1, chunks.length);
+      if (breaks.due) await breaks.take();
     }
   }
 }

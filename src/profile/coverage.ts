@@ -1,4 +1,5 @@
 /** The coverage curve: hot lookups and all-hot samples for each doubling of the budget. */
+import { breaks } from "../breaks.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { Random } from "../random.ts";
 import { exactCounter } from "./estimate.ts";
@@ -26,14 +27,14 @@ export interface CoveragePoint {
  * Points for budgets that double up to one that holds every row, and for the chosen budget and its double. Hot rows are
  * chosen by exact counts, like in a profile without a sample rate. Shares of samples are measured on `samples`.
  */
-export function coverageCurve(
+export async function coverageCurve(
   dataset: Dataset,
   rows: RowCounts,
   dim: number,
   bytesPerRow: number,
   chosen: number,
   samples: readonly DrawnSample[],
-): CoveragePoint[] {
+): Promise<CoveragePoint[]> {
   const { tables } = dataset.body;
   const counted = rows.tallies.map((tally) => ({ accesses: tally.accesses, counter: exactCounter(tally) }));
   const lookups = rows.tallies.reduce((sum, { accesses }) => sum + accesses, 0);
@@ -43,6 +44,7 @@ export function coverageCurve(
   const budgets = [chosen, 2 * chosen].filter((budget) => budget > 0 && budget < most);
   for (; last < most; last *= 2) if (!budgets.includes(last)) budgets.push(last);
   for (const budget of budgets.sort((a, b) => a - b)) {
+    if (breaks.due) await breaks.take();
     const budgetRows = Math.floor(budget / bytesPerRow);
     const whole = wholeTables(tables, dim, budgetRows);
     const limit = tables.reduce((left, { rows }, t) => left - (whole[t] ? rows : 0), budgetRows);
@@ -74,19 +76,22 @@ export function allHotSampleShare(samples: readonly DrawnSample[], rule: HotRule
 }
 
 /** Samples for measuring shares: one of the train split from each of equally long sections of the log. */
-export function drawSamples(dataset: Dataset, seed: number): DrawnSample[] {
+export async function drawSamples(dataset: Dataset, seed: number): Promise<DrawnSample[]> {
   const random = new Random(seed, COVERAGE_STREAM);
   const samples = dataset.samples("train");
-  const drawn = Math.min(MEASURED_SAMPLES, samples);
+  const count = Math.min(MEASURED_SAMPLES, samples);
   using reader = dataset.reader("train", 1);
-  return Array.from({ length: drawn }, (_, i) => {
-    const first = Math.floor(i * samples / drawn);
-    const end = Math.floor((i + 1) * samples / drawn);
+  const drawn: DrawnSample[] = [];
+  for (let i = 0; i < count; i++) {
+    if (breaks.due) await breaks.take();
+    const first = Math.floor(i * samples / count);
+    const end = Math.floor((i + 1) * samples / count);
     const { indices, offsets } = reader.readLookups(first + random.below(end - first), 1);
     const tables = new Uint16Array(indices.length);
     for (let bag = 0; bag < dataset.bagsOfSample; bag++) {
       tables.fill(bag % dataset.tables, offsets?.[bag] ?? bag, offsets?.[bag + 1] ?? bag + 1);
     }
-    return { rows: indices.slice(), tables };
-  });
+    drawn.push({ rows: indices.slice(), tables });
+  }
+  return drawn;
 }

@@ -78,21 +78,21 @@ function sumRows(tables: readonly { readonly rows: number }[]): number {
 }
 
 /** No row is hot if the budget holds none, and every row if it holds all; otherwise the threshold is searched. */
-export function planHotRows(dataset: Dataset, options: PlanOptions): Plan {
+export async function planHotRows(dataset: Dataset, options: PlanOptions): Promise<Plan> {
   const { dim, bytesPerRow, hotMemory, sampleRate } = options;
   const budgetRows = Math.floor(hotMemory / bytesPerRow);
   const whole = wholeTables(dataset.body.tables, dim, budgetRows);
   if (budgetRows === 0 || dataset.rows <= budgetRows) {
     const tables = whole.map((whole) => ({ whole, cutoff: undefined, estimate: undefined }));
-    const log = new RowCounts(dataset.readCounts(), dataset.firstRows);
+    const log = await RowCounts.of(await dataset.readCountsInParts(), dataset.firstRows);
     const rule = new HotRule(log, whole.map((whole) => whole ? "whole" : Infinity), 0);
     return { threshold: undefined, floorReached: false, tables, rule, log, sampleRate: 100, settled: true };
   }
   const limit = budgetRows - sumRows(dataset.body.tables.filter((_, t) => whole[t]));
   const searched = whole.flatMap((isWhole, t) => isWhole ? [] : [t]);
   const search = sampleRate === undefined
-    ? searchExact(dataset, searched, limit, options)
-    : searchSampled(dataset, searched, limit, sampleRate, options);
+    ? await searchExact(dataset, searched, limit, options)
+    : await searchSampled(dataset, searched, limit, sampleRate, options);
   const { threshold, floorReached, cutoffs, nextCutoffs } = search.found;
   const tables = whole.map((isWhole, t): TablePlan => {
     if (isWhole) return { whole: true, cutoff: undefined, estimate: undefined };
@@ -107,8 +107,13 @@ export function planHotRows(dataset: Dataset, options: PlanOptions): Plan {
 }
 
 /** Searches by exact sizes; estimates are computed for comparison. */
-function searchExact(dataset: Dataset, searched: readonly number[], limit: number, { seed }: PlanOptions): Search {
-  const log = new RowCounts(dataset.readCounts(), dataset.firstRows);
+async function searchExact(
+  dataset: Dataset,
+  searched: readonly number[],
+  limit: number,
+  { seed }: PlanOptions,
+): Promise<Search> {
+  const log = await RowCounts.of(await dataset.readCountsInParts(), dataset.firstRows);
   const exact = searched.map((t): SearchedTable => (
     { accesses: log.tallies[t].accesses, counter: exactCounter(log.tallies[t]) }
   ));
@@ -122,26 +127,26 @@ function searchExact(dataset: Dataset, searched: readonly number[], limit: numbe
  * threshold of the first half, rows cannot be distinguished yet, and the sample is doubled, up to four times the
  * requested size.
  */
-function searchSampled(
+async function searchSampled(
   dataset: Dataset,
   searched: readonly number[],
   limit: number,
   sampleRate: number,
   { seed, group, onProgress }: PlanOptions,
-): Search {
+): Promise<Search> {
   const accesses = new AccessLog(dataset, new Random(seed, LOG_STREAM).next(), group);
-  const search = (rate: number) => {
-    accesses.growTo(rate, onProgress);
-    const log = new RowCounts(accesses.counts, dataset.firstRows);
+  const search = async (rate: number) => {
+    await accesses.growTo(rate, onProgress);
+    const log = await RowCounts.of(accesses.counts, dataset.firstRows);
     const tables = estimatedTables(log, searched, seed);
     return { log, tables, found: searchThreshold(tables, limit) };
   };
   const rowsAbove = (threshold: number, tables: SearchedTable[]) =>
     addIntervals(rowsAt(cutoffsAt(threshold, tables), tables)).value;
   const most = Math.min(100, MAX_GROWTH * sampleRate);
-  let half = search(sampleRate / 2);
+  let half = await search(sampleRate / 2);
   for (let rate = sampleRate;; rate = Math.min(most, 2 * rate)) {
-    const whole = search(rate);
+    const whole = await search(rate);
     const { threshold } = half.found;
     const before = rowsAbove(threshold, half.tables);
     const after = rowsAbove(threshold, whole.tables);

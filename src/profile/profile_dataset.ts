@@ -4,7 +4,7 @@ import { type OptimizerName, rowStateWords } from "../optimizer/optimizers.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import { ALONE } from "../parallel/host_group.ts";
-import { expectSame, type ProcessGroup, together } from "../parallel/process_group.ts";
+import { expectSame, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import { allHotSampleShare, coverageCurve, drawSamples } from "./coverage.ts";
 import { addIntervals } from "./estimate.ts";
 import { planHotRows } from "./plan.ts";
@@ -38,7 +38,7 @@ export interface ProfileOptions {
  * Chooses the hot rows of a dataset within a budget and writes them as a profile. Throws HotsetError if the dataset is
  * damaged.
  */
-export function profileDataset(dataset: Dataset, options: ProfileOptions): Profile {
+export async function profileDataset(dataset: Dataset, options: ProfileOptions): Promise<Profile> {
   const { dim, optimizer, hotMemory, sampleRate, seed, group = ALONE, onProgress = () => {} } = options;
   const expect = (valid: boolean, reason: string) => {
     if (!valid) throw new HotsetError(`Cannot profile ${dataset.directory}: ${reason}`);
@@ -55,11 +55,11 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
   });
   const { firstRows } = dataset;
   const bytesPerRow = 4 * (dim + rowStateWords(optimizer, dim));
-  const plan = planHotRows(dataset, { dim, bytesPerRow, hotMemory, sampleRate, seed, group, onProgress });
-  const hotRows = plan.rule.select();
+  const plan = await planHotRows(dataset, { dim, bytesPerRow, hotMemory, sampleRate, seed, group, onProgress });
+  const hotRows = await plan.rule.select();
 
-  const exact = sampleRate === undefined ? plan.log : new RowCounts(dataset.readCounts(), firstRows);
-  const hot = countHot(hotRows, exact);
+  const exact = sampleRate === undefined ? plan.log : await RowCounts.of(await dataset.readCountsInParts(), firstRows);
+  const hot = await exact.ofRows(hotRows);
   const tables = plan.tables.map(({ whole, cutoff, estimate }, t): ProfileBody["tables"][number] => {
     const { accesses } = exact.tallies[t];
     const hotRows = hot.rows[t];
@@ -77,7 +77,7 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
   });
   const estimate = addIntervals(tables.map(({ estimate }) => estimate));
   const accesses = tables.reduce((sum, { accesses }) => sum + accesses, 0);
-  const drawn = drawSamples(dataset, seed);
+  const drawn = await drawSamples(dataset, seed);
   const body: ProfileBody = {
     dataset: dataset.id,
     dim,
@@ -101,25 +101,13 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
     hotLookupShare: accesses === 0 ? 0 : hot.lookups.reduce((sum, lookups) => sum + lookups, 0) / accesses,
     hotSampleShare: allHotSampleShare(drawn, plan.rule),
     tables,
-    coverage: coverageCurve(dataset, exact, dim, bytesPerRow, hotMemory, drawn),
+    coverage: await coverageCurve(dataset, exact, dim, bytesPerRow, hotMemory, drawn),
   };
-  together(group, () => {
+  await togetherAsync(group, async () => {
     if (group.rank > 0) return;
     using writer = new ArtifactWriter("profile", options.out);
-    writer.file(HOT_ROWS_FILE).append(hotRows);
+    await writer.file(HOT_ROWS_FILE).appendInParts(hotRows);
     writer.commit(body);
   });
   return together(group, () => Profile.open(options.out));
-}
-
-/** Number of hot rows of each table and of accesses to them. */
-function countHot(hotRows: Uint32Array, { counts, firstRows }: RowCounts) {
-  const rows = new Array<number>(firstRows.length - 1).fill(0);
-  const lookups = [...rows];
-  for (let i = 0, t = 0; i < hotRows.length; i++) {
-    while (hotRows[i] >= firstRows[t + 1]) t++;
-    rows[t]++;
-    lookups[t] += counts[hotRows[i]];
-  }
-  return { rows, lookups };
 }

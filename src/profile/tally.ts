@@ -1,7 +1,11 @@
 /** Exact numbers of rows that reach a cut-off. */
+import { breaks } from "../breaks.ts";
 
 /** Counts from here on are stored individually; smaller ones as a histogram. */
 const HISTOGRAM_COUNTS = 1 << 16;
+
+/** Rows that are counted at a time, which takes about a millisecond. */
+const ROWS_AT_ONCE = 1 << 18;
 
 /** Bytes of the histogram of a table. */
 export const TALLY_BYTES = 2 * 8 * (HISTOGRAM_COUNTS + 1);
@@ -73,10 +77,36 @@ export class RowCounts {
   /** One a table. */
   readonly tallies: readonly Tally[];
 
-  constructor(counts: Uint32Array, firstRows: Float64Array) {
+  private constructor(counts: Uint32Array, firstRows: Float64Array, tallies: readonly Tally[]) {
     this.counts = counts;
     this.firstRows = firstRows;
-    this.tallies = Array.from({ length: firstRows.length - 1 }, (_, t) => new Tally(this.ofTable(t)));
+    this.tallies = tallies;
+  }
+
+  /** Counts the accesses of the rows of each table. */
+  static async of(counts: Uint32Array, firstRows: Float64Array): Promise<RowCounts> {
+    const tallies: Tally[] = [];
+    for (let t = 0; t < firstRows.length - 1; t++) {
+      tallies.push(new Tally(counts.subarray(firstRows[t], firstRows[t + 1])));
+      if (breaks.due) await breaks.take();
+    }
+    return new RowCounts(counts, firstRows, tallies);
+  }
+
+  /** By table, how many of these global rows, which ascend, it has, and the accesses to them. */
+  async ofRows(selected: Uint32Array): Promise<{ readonly rows: number[]; readonly lookups: number[] }> {
+    const { counts, firstRows } = this;
+    const rows = new Array<number>(firstRows.length - 1).fill(0);
+    const lookups = [...rows];
+    for (let i = 0, t = 0; i < selected.length;) {
+      for (const end = Math.min(i + ROWS_AT_ONCE, selected.length); i < end; i++) {
+        while (selected[i] >= firstRows[t + 1]) t++;
+        rows[t]++;
+        lookups[t] += counts[selected[i]];
+      }
+      if (breaks.due) await breaks.take();
+    }
+    return { rows, lookups };
   }
 
   /** Accesses of the rows of one table. */

@@ -1,5 +1,6 @@
 /** Ranks whose tables may exceed memory: rows are cached in memory and stored on disk. */
 import { join } from "node:path";
+import { breaks } from "../breaks.ts";
 import { CachedTables, type RowCache, type StoredRows } from "../embedding/cached.ts";
 import type { MovedRows, ProgressEvent } from "../events/events.ts";
 import { InitialRows } from "../embedding/initialise.ts";
@@ -148,23 +149,23 @@ export class CachedRanks extends RankGroup {
     super.updateMirror();
   }
 
-  override load(checkpoint: Checkpoint, onProgress: (fraction: number) => void = () => {}): void {
+  override async load(checkpoint: Checkpoint, onProgress: (fraction: number) => void = () => {}): Promise<void> {
     const { plan: { shape } } = this.memory;
     checkpoint.expectModel(shape);
     const { savedRows, body: { seed } } = checkpoint;
     const moves = this.#cache.store !== undefined;
-    if (moves) checkpoint.loadDense(this.memory);
+    if (moves) await checkpoint.loadDense(this.memory);
     this.post(Command.fromMirror, 0, 0);
     this.drain();
     if (savedRows !== undefined) this.#cached.adopt(savedRows);
     else this.#cached.initialise(seed);
-    if (moves && savedRows === undefined) this.#loadRows(checkpoint, onProgress);
+    if (moves && savedRows === undefined) await this.#loadRows(checkpoint, onProgress);
     this.drain();
     onProgress(1);
   }
 
   /** Writes all rows of a checkpoint that differ from their initial values. */
-  #loadRows(checkpoint: Checkpoint, onProgress: (fraction: number) => void): void {
+  async #loadRows(checkpoint: Checkpoint, onProgress: (fraction: number) => void): Promise<void> {
     const { plan, host } = this.memory;
     const { shape } = plan;
     const initial = new InitialRows(shape, checkpoint.body.seed);
@@ -199,6 +200,7 @@ export class CachedRanks extends RankGroup {
       }
       this.#cached.write(changed.subarray(0, count), this.#block);
       onProgress((first + rows) / plan.rows);
+      if (breaks.due) await breaks.take();
     }
   }
 

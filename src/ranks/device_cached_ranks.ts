@@ -1,4 +1,5 @@
 /** Ranks on devices whose memory is smaller than the tables: rows are cached on every device, host memory has all. */
+import { atOnce } from "../breaks.ts";
 import { type CachingDevices, DEVICE_LOOK_AHEAD, DeviceCache } from "../embedding/device_cache.ts";
 import { initialiseMatrix } from "../embedding/initialise.ts";
 import { RowMoves } from "../embedding/row_moves.ts";
@@ -41,7 +42,7 @@ export class DeviceCachedRanks extends RankGroup {
         return this.#cache.announce(this.batches[a]);
       case Command.initialise:
         this.#cache.clear();
-        return initialiseMatrix(this.memory.host, this.memory.plan.shape, this.memory.full, a);
+        return atOnce(initialiseMatrix(this.memory.host, this.memory.plan.shape, this.memory.full, a));
       case Command.train:
         this.#cache.prepareToTrain(this.batches[a]);
         this.#ranks.post(command, a, b);
@@ -65,10 +66,10 @@ export class DeviceCachedRanks extends RankGroup {
     return this.#cache.counts;
   }
 
-  override load(checkpoint: Checkpoint, onProgress?: (fraction: number) => void): void {
+  override async load(checkpoint: Checkpoint, onProgress?: (fraction: number) => void): Promise<void> {
     this.drain();
     this.#cache.clear();
-    super.load(checkpoint, onProgress);
+    await super.load(checkpoint, onProgress);
   }
 
   override get hasMirror(): boolean {

@@ -200,14 +200,14 @@ export class MpiRanks extends RankGroup {
     return checkpointBytes(memory.plan);
   }
 
-  override load(checkpoint: Checkpoint, onProgress?: (fraction: number) => void): void {
+  override async load(checkpoint: Checkpoint, onProgress?: (fraction: number) => void): Promise<void> {
     const { memory } = this;
     const onHost = (memory.host as Backend) === memory.device;
     const { rank: host, size: hosts } = this.#groups.peers;
     const shard = this.#isSharded ? { host, hosts } : undefined;
     // Each rank loads the memory of its device. One rank of a host loads the memory that its ranks share.
     if (!onHost || this.#world.node.rank === 0) {
-      checkpoint.load(memory, memory.plan.shape, { shard, onProgress });
+      await checkpoint.load(memory, memory.plan.shape, { shard, onProgress });
     }
     this.drain();
     this.tables.invalidate();

@@ -2,6 +2,7 @@
  * A rank: one worker's part of the model, and the commands that the coordinator gives it. All ranks execute the same
  * commands in the same order.
  */
+import { atOnce, type Parts } from "../breaks.ts";
 import type { Backend, Buffer } from "../backend/backend.ts";
 import { nodeBarrier } from "../parallel/node_barrier.ts";
 import type { ProcessGroups } from "../parallel/process_group.ts";
@@ -99,6 +100,11 @@ export class Rank {
     return this.#model.tables;
   }
 
+  /** Initialises this rank's part of the full tables, in parts. */
+  initialise(seed: number): Parts<void> {
+    return this.#model.tables.initialise(seed);
+  }
+
   /** Executes one command; with several ranks, returns when this rank's part is done. */
   execute(command: Command, a: number, b: number): void {
     switch (command) {
@@ -112,7 +118,7 @@ export class Rank {
         this.#score(a, b);
         break;
       case Command.initialise:
-        this.#model.tables.initialise(a);
+        atOnce(this.initialise(a));
         break;
       case Command.pullHot:
       case Command.pushHot:

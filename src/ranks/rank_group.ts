@@ -1,4 +1,5 @@
 /** The coordinator's side of the ranks: slots for batches, and commands that ranks execute in order. */
+import { inParts } from "../breaks.ts";
 import type { Backend, BlasName, Buffer } from "../backend/backend.ts";
 import { ONE_RANK } from "../parallel/host_group.ts";
 import { Batch } from "../layout/batch.ts";
@@ -22,6 +23,9 @@ export interface WorkCounts {
   /** Mean launches of a training step on one rank, by kind of batch; a replayed graph is one launch. */
   readonly launchesPerStep: Readonly<Record<BatchKind, number>>;
 }
+
+/** Milliseconds between looks at commands that take long. */
+const LOOK_MS = 5;
 
 /** All ranks of a run, as the coordinator sees them. */
 export abstract class RankGroup implements AsyncDisposable {
@@ -154,12 +158,17 @@ export abstract class RankGroup implements AsyncDisposable {
   }
 
   /** Initialises the model on all ranks: dense parameters are given, tables are drawn from the seed. */
-  initialise(parameters: Float32Array, seed: number): void {
+  async initialise(parameters: Float32Array, seed: number): Promise<void> {
     this.memory.device.upload(parameters, this.memory.parameters);
     this.post(Command.fromMirror, 0, 0);
-    this.post(Command.initialise, seed, 0);
-    this.drain();
+    await this.draw(seed);
     this.tables.invalidate();
+  }
+
+  /** Draws the initial rows. */
+  protected async draw(seed: number): Promise<void> {
+    this.post(Command.initialise, seed, 0);
+    await this.#drained();
   }
 
   /** True if host memory has copies of memory on devices that `updateMirror` brings up to date. */
@@ -194,10 +203,10 @@ export abstract class RankGroup implements AsyncDisposable {
   }
 
   /** Copies a checkpoint into the memory of all ranks. Throws HotsetError if it belongs to another model. */
-  load(checkpoint: Checkpoint, onProgress?: (fraction: number) => void): void {
-    checkpoint.load(this.memory, this.memory.plan.shape, { onProgress });
+  async load(checkpoint: Checkpoint, onProgress?: (fraction: number) => void): Promise<void> {
+    await checkpoint.load(this.memory, this.memory.plan.shape, { onProgress });
     this.post(Command.fromMirror, 0, 0);
-    this.drain();
+    await this.#drained();
     this.tables.invalidate();
   }
 
@@ -252,6 +261,18 @@ export abstract class RankGroup implements AsyncDisposable {
     this.settle();
   }
 
+  /** The same for commands that take long: the event loop turns while other threads carry them out. */
+  async #drained(): Promise<void> {
+    this.release();
+    while (this.isWorking) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    this.settle();
+  }
+
+  /** True while other threads carry out queued commands. */
+  protected get isWorking(): boolean {
+    return false;
+  }
+
   /** Queues a command for every rank; each carries it out by `Rank.execute`, on other threads in `rank_worker.ts`. */
   protected abstract send(command: Command, a: number, b: number): void;
   /** Waits until all queued commands are done. */
@@ -270,6 +291,11 @@ export class LocalRank extends RankGroup {
   constructor(memory: TrainState) {
     super(memory, 1, memory.device.name);
     this.#rank = new Rank(memory, ONE_RANK);
+  }
+
+  protected override async draw(seed: number): Promise<void> {
+    this.release();
+    await inParts(this.#rank.initialise(seed));
   }
 
   protected send(command: Command, a: number, b: number): void {

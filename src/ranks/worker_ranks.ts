@@ -155,6 +155,10 @@ export class WorkerRanks extends RankGroup {
     this.#waitFor(this.#posted);
   }
 
+  protected override get isWorking(): boolean {
+    return !this.#mail.failed && this.#workers.some((_, rank) => this.#mail.get(doneAt(rank)) < this.#posted);
+  }
+
   override waitForMoves(): void {
     this.#waitFor(this.#moveCommand);
   }

@@ -29,10 +29,10 @@ export interface Beginning {
 }
 
 /** Opens a checkpoint of a run: the best one, or the last if there is no best. */
-export function openBest(directory: string): Checkpoint {
+export async function openBest(directory: string): Promise<Checkpoint> {
   const best = join(directory, BEST_CHECKPOINT);
   const found = isDirectory(best) ? best : resumePoints(directory)[0];
-  if (found !== undefined) return Checkpoint.open(found);
+  if (found !== undefined) return await Checkpoint.open(found, "lengths").verified();
   readRun(directory); // throws an error that says what the directory is
   throw new HotsetError(`Cannot open run ${directory}: it has no checkpoint; train it first`, { code: "not-found" });
 }
@@ -60,11 +60,11 @@ export function recall(
 }
 
 /** The checkpoint from which a run is resumed; undefined if it was killed before the first one. */
-export function openResumePoint(out: string): Checkpoint | undefined {
+export async function openResumePoint(out: string): Promise<Checkpoint | undefined> {
   const [first, second] = resumePoints(out);
   if (first === undefined) return undefined;
   try {
-    return Checkpoint.open(first);
+    return await Checkpoint.open(first, "lengths").verified();
   } catch (error) {
     if (!(error instanceof HotsetError)) throw error;
     const next = second === undefined ? "starts from the beginning" : `continues from ${second}`;
@@ -73,52 +73,52 @@ export function openResumePoint(out: string): Checkpoint | undefined {
 }
 
 /** The checkpoint that a run started from; undefined if it no longer exists and is not needed. */
-export function openStart(
+export async function openStart(
   { from }: RunRecord,
   plan: ModelPlan,
   dataset: Dataset,
   needed: boolean,
-): Checkpoint | undefined {
+): Promise<Checkpoint | undefined> {
   if (from === null || (!needed && !isDirectory(from.directory))) return undefined;
-  const checkpoint = Checkpoint.open(from.directory);
-  if (checkpoint.id === from.id) return grownFor(checkpoint, plan, dataset);
+  const checkpoint = await Checkpoint.open(from.directory, "lengths").verified();
+  if (checkpoint.id === from.id) return await grownFor(checkpoint, plan, dataset);
   throw new HotsetError(`Cannot continue: checkpoint ${from.directory}, from which the run started, has changed since`);
 }
 
 /** The checkpoint with the rows of the dataset, whose encoding is its own or has grown from it. */
-function grownFor(checkpoint: Checkpoint, { shape }: ModelPlan, dataset: Dataset): Checkpoint {
+async function grownFor(checkpoint: Checkpoint, { shape }: ModelPlan, dataset: Dataset): Promise<Checkpoint> {
   const { body, directory } = checkpoint;
-  const growth = body.dataset === dataset.id ? undefined : rowGrowth(encodingOf(directory), dataset);
+  const growth = body.dataset === dataset.id ? undefined : rowGrowth(await encodingOf(directory), dataset);
   if (growth !== undefined) return checkpoint.grownTo(shape, growth);
   checkpoint.expectModel(shape);
   return checkpoint;
 }
 
 /** The encoding of the data of a run, or of the run of a checkpoint. */
-export function encodingOf(from: string): DatasetEncoding {
-  return openEncoding(isArtifact(from) ? dirname(resolve(from)) : from);
+export async function encodingOf(from: string): Promise<DatasetEncoding> {
+  return await openEncoding(isArtifact(from) ? dirname(resolve(from)) : from);
 }
 
 /**
  * The checkpoint that `from` names: a run's best, or a checkpoint's own directory; with the rows of the dataset. Throws
  * HotsetError unless its rows belong to the same values.
  */
-export function openFrom(from: string, plan: ModelPlan, dataset: Dataset): Checkpoint {
-  const checkpoint = isArtifact(from) ? Checkpoint.open(from) : openBest(from);
-  const difference = differenceFrom(checkpoint, dataset);
+export async function openFrom(from: string, plan: ModelPlan, dataset: Dataset): Promise<Checkpoint> {
+  const checkpoint = isArtifact(from) ? await Checkpoint.open(from, "lengths").verified() : await openBest(from);
+  const difference = await differenceFrom(checkpoint, dataset);
   if (difference !== undefined) {
     throw new HotsetError(
       `Cannot start from the model of ${from}: dataset ${dataset.directory} ${difference}; name its raw files instead, ` +
         `which are then encoded with the dictionary of the model`,
     );
   }
-  return grownFor(checkpoint, plan, dataset);
+  return await grownFor(checkpoint, plan, dataset);
 }
 
 /** Why a checkpoint does not fit a dataset; undefined if it does. The run of the checkpoint records its dataset. */
-function differenceFrom({ directory, body }: Checkpoint, dataset: Dataset): string | undefined {
+async function differenceFrom({ directory, body }: Checkpoint, dataset: Dataset): Promise<string | undefined> {
   if (body.dataset === dataset.id) return undefined;
-  const trained = encodingOf(directory);
+  const trained = await encodingOf(directory);
   if (trained.id === body.dataset) {
     return growsFrom(trained, dataset) ? undefined : encodingDifference(trained, dataset);
   }

@@ -91,10 +91,11 @@ export async function runDemo(config: TrainConfig, options: RunOptions): Promise
   }
   const bestAuc = dataset.body.generated!.bestAuc.test;
   const [inMemory, onDisk] = configs;
-  const equal = config.save && onDisk !== undefined && onDisk.memory !== null
-    ? firstDifference(lastOf(directoryOf(inMemory)), lastOf(directoryOf(onDisk)), planFor(config, dataset), dataset) ===
-      null
-    : null;
+  let equal: boolean | null = null;
+  if (config.save && onDisk !== undefined && onDisk.memory !== null) {
+    const [one, other] = [lastOf(directoryOf(inMemory)), lastOf(directoryOf(onDisk))];
+    equal = await firstDifference(one, other, planFor(config, dataset), dataset) === null;
+  }
   report({ event: "demo", bestAuc, equal });
   return { results, bestAuc, equal };
 }
@@ -113,7 +114,7 @@ export async function demoDataset(seed: number, cache: string, report: Report): 
   Deno.mkdirSync(cache, { recursive: true });
   using folder = new TemporaryDirectory(".clicks-", cache);
   const log = folder.join("clicks.tsv");
-  const bestAuc = writeCriteoLog(log, {
+  const bestAuc = await writeCriteoLog(log, {
     ...generation,
     onProgress: (fraction) => report({ event: "stage", stage: "generate", fraction }),
   });

@@ -1,7 +1,7 @@
 /**
  * Notes about features that reveal the label, at the beginning of training: a model of them is perfect, and useless.
  */
-import { Breaks } from "../breaks.ts";
+import { breaks } from "../breaks.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { count } from "../format.ts";
 import { auc } from "../events/metrics.ts";
@@ -16,8 +16,7 @@ const LEAK_AUC = 0.99;
 
 /** A sentence for each feature that alone separates the labels of a sample of the train split almost perfectly. */
 export async function leakNotes(dataset: Dataset): Promise<string[]> {
-  const breaks = new Breaks();
-  const { dense, labels, bags } = await sampleOf(dataset, breaks);
+  const { dense, labels, bags } = await sampleOf(dataset);
   const samples = labels.length;
   const positives = labels.reduce((sum, label) => sum + label, 0);
   if (Math.min(positives, samples - positives) < MIN_SAMPLES_OF_LABEL) return [];
@@ -41,7 +40,6 @@ export async function leakNotes(dataset: Dataset): Promise<string[]> {
 /** Samples by feature: dense values, and the rows of each bag. */
 async function sampleOf(
   dataset: Dataset,
-  breaks: Breaks,
 ): Promise<{ dense: Float32Array[]; labels: Uint8Array; bags: number[][][] }> {
   const { tables, steps, denseFeatures } = dataset;
   const all = dataset.samples("train");

@@ -4,8 +4,9 @@ import { BEST_CHECKPOINT } from "../checkpoint/checkpoint_store.ts";
 import { HotsetError } from "../errors.ts";
 import type { Report } from "../events/events.ts";
 import { bytes } from "../format.ts";
-import { filesOf, isArtifact, measure } from "../storage/artifact.ts";
+import { filesOf, isArtifact } from "../storage/artifact.ts";
 import { expectRoom, freeBytes } from "../storage/disk.ts";
+import { measure } from "../storage/file_entry.ts";
 import { StoredZip, writeZip, zipBytes, type ZipEntry } from "../storage/stored_zip.ts";
 import { TemporaryDirectory } from "../storage/temporary.ts";
 import { ENCODING, RUN_FILE } from "./run_record.ts";
@@ -21,14 +22,14 @@ const NAMES = new RegExp(
  * evaluate, predict, export and serve. Returns its size in bytes. Throws HotsetError if the run cannot be opened or the
  * file cannot be written.
  */
-export function packRun(path: string, file: string, report: Report): number {
-  using opened = UsableRun.open(path);
+export async function packRun(path: string, file: string, report: Report): Promise<number> {
+  using opened = await UsableRun.open(path);
   const run = opened.directory;
-  const encoding = openTrainedOn(run, "pack");
+  const encoding = await openTrainedOn(run, "pack");
   let kept = join(run, ENCODING);
   using temporary = isArtifact(kept) ? undefined : new TemporaryDirectory("hotset-"); // version 0.1 kept none
-  if (temporary !== undefined) encoding.save(kept = temporary.join(ENCODING));
-  return withBest(run, encoding, ({ directory }) => {
+  if (temporary !== undefined) await encoding.save(kept = temporary.join(ENCODING));
+  return await withBest(run, encoding, async ({ directory }) => {
     const record = join(run, RUN_FILE);
     const entries = [
       { name: RUN_FILE, path: record, ...measure(record) },
@@ -37,7 +38,7 @@ export function packRun(path: string, file: string, report: Report): number {
     ];
     const size = zipBytes(entries);
     expectRoom(file, size, `pack ${path}`, "name a file on another disk");
-    writeZip(file, entries, (fraction) => report({ event: "stage", stage: "pack", fraction }));
+    await writeZip(file, entries, (fraction) => report({ event: "stage", stage: "pack", fraction }));
     return size;
   });
 }
@@ -66,13 +67,13 @@ export class UsableRun implements Disposable {
   }
 
   /** Unpacks a packed run into a temporary directory, with all checksums. Throws HotsetError if it is damaged. */
-  static open(path: string): UsableRun {
+  static async open(path: string): Promise<UsableRun> {
     if (!isFile(path)) return new UsableRun(path);
     using zip = new StoredZip(path);
     const temporary = new TemporaryDirectory("hotset-");
     try {
       const directory = temporary.join(basename(path)); // messages name it
-      unpack(zip, path, directory);
+      await unpack(zip, path, directory);
       return new UsableRun(directory, temporary);
     } catch (error) {
       temporary[Symbol.dispose]();
@@ -85,7 +86,7 @@ export class UsableRun implements Disposable {
   }
 }
 
-function unpack(zip: StoredZip, path: string, directory: string): void {
+async function unpack(zip: StoredZip, path: string, directory: string): Promise<void> {
   const { entries } = zip;
   const strange = entries.find(({ name }) => !NAMES.test(name));
   if (strange !== undefined || new Set(entries.map(({ name }) => name)).size < entries.length) {
@@ -103,7 +104,7 @@ function unpack(zip: StoredZip, path: string, directory: string): void {
     );
   }
   for (const folder of [ENCODING, BEST_CHECKPOINT]) Deno.mkdirSync(join(directory, folder), { recursive: true });
-  for (const entry of entries) zip.extract(entry, join(directory, entry.name));
+  for (const entry of entries) await zip.extract(entry, join(directory, entry.name));
 }
 
 /** True if the path is a file: of runs, only a packed one is. */

@@ -1,5 +1,6 @@
 /** Repeats a run from its dataset on, and compares the bits of the two last checkpoints. */
 import { dirname, join, resolve } from "node:path";
+import { breaks } from "../breaks.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { LearningRateSchedule } from "../schedule/learning_rate.ts";
@@ -14,7 +15,7 @@ import { planFor, startRun } from "./run.ts";
 import { openData } from "./run_data.ts";
 import { configAsBegun, readRun, type RunRecord } from "./run_record.ts";
 
-const CHUNK_WORDS = 4 << 20;
+const CHUNK_WORDS = 1 << 20;
 
 /** Result of comparing a run with its repetition. */
 export interface Reproduction {
@@ -50,10 +51,10 @@ export async function reproduceRun(
       `Cannot reproduce ${run}: its learning rate comes from a function; pass the same one to reproduceRun`,
     );
   }
-  const original = Checkpoint.open(join(run, LAST_CHECKPOINT));
+  const original = await Checkpoint.open(join(run, LAST_CHECKPOINT), "lengths").verified();
   const { finished, step } = original.body.state;
   if (!finished) throw new HotsetError(`Cannot reproduce ${run}: it has not ended; finish it with --resume first`);
-  const dataset = openData(run, "reproduce", data);
+  const dataset = await openData(run, "reproduce", data);
   if (record.layoutId === null) {
     throw new HotsetError(`Cannot reproduce ${run}: it started from an imported model, which is not stored`);
   }
@@ -73,8 +74,9 @@ export async function reproduceRun(
     onEvaluation: (metrics) => metrics.step === step ? "stop" : undefined,
   });
   const again = readRun(out);
+  const repeated = await Checkpoint.open(join(out, LAST_CHECKPOINT), "lengths").verified();
   const difference = again.layoutId === record.layoutId
-    ? firstDifference(original, Checkpoint.open(join(out, LAST_CHECKPOINT)), planFor(config, dataset), dataset)
+    ? await firstDifference(original, repeated, planFor(config, dataset), dataset)
     : "the layouts differ in hot rows, or in the samples of batches";
   const changes = changesBetween(record, again);
   return { event: "reproduction", run, equal: difference === null, difference, changes, steps: step };
@@ -92,9 +94,14 @@ function changesBetween(before: RunRecord, now: RunRecord): string[] {
 }
 
 /** The first word in which two checkpoints of one model differ, named as in the model; null if they are equal. */
-export function firstDifference(a: Checkpoint, b: Checkpoint, plan: ModelPlan, dataset: Dataset): string | null {
+export async function firstDifference(
+  a: Checkpoint,
+  b: Checkpoint,
+  plan: ModelPlan,
+  dataset: Dataset,
+): Promise<string | null> {
   for (const { file, words } of vectorsOf(plan)) {
-    const word = firstDifferentWord(a, b, file, words);
+    const word = await firstDifferentWord(a, b, file, words);
     if (word === undefined) continue;
     const place = placeOfWord(plan, file, word, dataset.body.tables.map(({ name }) => name));
     return `${file} differs first in word ${word}, ${place}`;
@@ -102,7 +109,12 @@ export function firstDifference(a: Checkpoint, b: Checkpoint, plan: ModelPlan, d
   return null;
 }
 
-function firstDifferentWord(a: Checkpoint, b: Checkpoint, file: CheckpointFile, words: number): number | undefined {
+async function firstDifferentWord(
+  a: Checkpoint,
+  b: Checkpoint,
+  file: CheckpointFile,
+  words: number,
+): Promise<number | undefined> {
   using one = a.reader(file);
   using other = b.reader(file);
   const [left, right] = [0, 1].map(() => new Uint32Array(Math.min(CHUNK_WORDS, words)));
@@ -111,6 +123,7 @@ function firstDifferentWord(a: Checkpoint, b: Checkpoint, file: CheckpointFile, 
     one.read(first, new Float32Array(left.buffer, 0, count));
     other.read(first, new Float32Array(right.buffer, 0, count));
     for (let i = 0; i < count; i++) if (left[i] !== right[i]) return first + i;
+    if (breaks.due) await breaks.take();
   }
   return undefined;
 }

@@ -11,7 +11,7 @@ import { HotsetError } from "../errors.ts";
 import type { ResultEvent } from "../events/events.ts";
 import { type ModelPlan, planModel, shapeOf } from "../model/shape.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
-import { together } from "../parallel/process_group.ts";
+import { togetherAsync } from "../parallel/process_group.ts";
 import { expectDevice, expectLibrary, expectPlacement } from "../ranks/placement.ts";
 import { isArtifact } from "../storage/artifact.ts";
 import { isPartial } from "../storage/atomic_directory.ts";
@@ -108,12 +108,13 @@ export async function trainOn(
   const reading = typeof raw === "function" ? await raw() : raw;
   const dataset = await onDisk(
     options,
-    (group, cache) => {
+    async (group, cache) => {
       const memoryBytes = bytesBefore(before.memory, reading.memoryBytes ?? DEFAULT_MEMORY_BYTES);
       const known = start === undefined || inputs.every(isArtifact)
         ? undefined
-        : together(group, () => encodingOf(start.directory));
-      return ensureDataset(inputs, { ...reading, memoryBytes, ...(known && { known }) }, cache, options.report, group);
+        : await togetherAsync(group, () => encodingOf(start.directory));
+      const encoded = { ...reading, memoryBytes, ...(known && { known }) };
+      return await ensureDataset(inputs, encoded, cache, options.report, group);
     },
   );
   return await beginRun(config, dataset, options, start);
@@ -122,7 +123,7 @@ export async function trainOn(
 /** What a new run starts from, if anything; a packed run is unpacked until it is disposed of. */
 async function openFromRun(options: RunOptions): Promise<UsableRun | undefined> {
   const { from } = options;
-  return from === undefined ? undefined : await inTurn(options, () => UsableRun.open(from));
+  return from === undefined ? undefined : await inTurn(options, async () => await UsableRun.open(from));
 }
 
 /**
@@ -220,11 +221,11 @@ async function reopen({ out, data, report, world, schedule }: RunOptions, { rank
       `and different last bits: --resume --blas auto`
     : `Cannot resume ${out} with ${config.blas}`;
   await expectLibrary(config, report, refusal);
-  const dataset = openData(out, "resume", data);
+  const dataset = await openData(out, "resume", data);
   if ((world?.rank ?? 0) === 0) cleanCheckpoints(out, record.config.keep);
-  const checkpoint = openResumePoint(out);
+  const checkpoint = await openResumePoint(out);
   const begin = {
-    from: openStart(record, planFor(config, dataset), dataset, checkpoint === undefined),
+    from: await openStart(record, planFor(config, dataset), dataset, checkpoint === undefined),
     checkpoint,
     record,
     ...recall(out, checkpoint, report),

@@ -7,9 +7,10 @@ import { isArtifact, isDirectory } from "../storage/artifact.ts";
 import { ENCODING, readRun } from "./run_record.ts";
 
 /** Opens the encoding of a run's dataset. Runs of version 0.1 have none and need their dataset. */
-export function openEncoding(run: string): DatasetEncoding {
+export async function openEncoding(run: string): Promise<DatasetEncoding> {
   const kept = join(run, ENCODING);
-  return isArtifact(kept) ? SavedEncoding.open(kept) : Dataset.open(readRun(run).dataset, "lengths");
+  if (!isArtifact(kept)) return Dataset.open(readRun(run).dataset, "lengths");
+  return await SavedEncoding.open(kept, "lengths").verified();
 }
 
 /**
@@ -17,12 +18,12 @@ export function openEncoding(run: string): DatasetEncoding {
  * HotsetError if it is missing or another one. `doing` is the purpose ("evaluate"), `remedy` the advice if it is
  * missing.
  */
-export function openData(
+export async function openData(
   run: string,
   doing: string,
   data: string | undefined,
   remedy = "name its directory with --data",
-): Dataset {
+): Promise<Dataset> {
   const { dataset: recorded, datasetId } = readRun(run);
   const directory = data ?? recorded;
   if (data === undefined && !isDirectory(directory)) {
@@ -30,8 +31,8 @@ export function openData(
       code: "not-found",
     });
   }
-  const dataset = Dataset.open(directory);
-  if (dataset.id === datasetId) return dataset;
+  const dataset = Dataset.open(directory, "lengths");
+  if (dataset.id === datasetId) return await dataset.verified();
   const reason = data === undefined
     ? `its dataset ${directory} has changed since`
     : `it was trained on another dataset than ${data}`;

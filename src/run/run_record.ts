@@ -140,7 +140,12 @@ export type TrainedWith = Pick<RunRecord, "layoutId" | "from" | "device" | "blas
  * Writes the record of a run and the encoding of its dataset into its directory, which it creates. Throws HotsetError if
  * that fails.
  */
-export function recordRun(out: string, config: TrainConfig, dataset: Dataset, trainedWith: TrainedWith): void {
+export async function recordRun(
+  out: string,
+  config: TrainConfig,
+  dataset: Dataset,
+  trainedWith: TrainedWith,
+): Promise<void> {
   // A run may be moved together with the directory that contains it and its data.
   const fromRun = (directory: string) => relative(throughLinks(out), throughLinks(directory));
   const { from } = trainedWith;
@@ -164,7 +169,7 @@ export function recordRun(out: string, config: TrainConfig, dataset: Dataset, tr
   };
   const text = new TextEncoder().encode(JSON.stringify(withChecksum(record), null, 1) + "\n");
   AtomicFile.write(join(out, RUN_FILE), [text], `start a run in ${out}`);
-  if (config.save) dataset.save(join(out, ENCODING));
+  if (config.save) await dataset.save(join(out, ENCODING));
 }
 
 const inputs = z.object({ inputs: z.array(z.object({ path: z.string() })).min(1) });

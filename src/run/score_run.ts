@@ -2,6 +2,7 @@
 import { dirname, resolve } from "node:path";
 import { isArtifact } from "../storage/artifact.ts";
 import { Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
+import { breaks } from "../breaks.ts";
 import type { DatasetEncoding } from "../dataset/dataset_encoding.ts";
 import { encodingDifference } from "../dataset/encoding.ts";
 import { type KeptColumns, readColumns } from "../dataset/kept_columns.ts";
@@ -11,7 +12,7 @@ import { readNotes } from "../dataset/read_account.ts";
 import { bytesBefore } from "../config/memory_budget.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { DEFAULT_MEMORY_BYTES, type ReadOptions } from "../dataset/prepare_job.ts";
-import { unknownShare } from "../dataset/unknown_values.ts";
+import { type UnknownShare, unknownShare } from "../dataset/unknown_values.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
 import { planModel } from "../model/shape.ts";
@@ -46,8 +47,8 @@ function readingBytes({ memory, memoryBytes = DEFAULT_MEMORY_BYTES }: PredictOpt
 
 /** Samples scored at a time. */
 const BATCH_SAMPLES = 2048;
-/** Lines of scores written at a time. */
-const LINES_AT_ONCE = 65_536;
+/** Lines of scores written at a time, which takes a few milliseconds. */
+const LINES_AT_ONCE = 8192;
 
 /**
  * Metrics of a run's best checkpoint on the validation and test splits of its dataset; or of another dataset with the
@@ -60,15 +61,16 @@ export async function evaluateRun(
   report: Report,
   options: EvaluateOptions = {},
 ): Promise<EvaluationEvent[]> {
-  using opened = UsableRun.open(path);
+  using opened = await UsableRun.open(path);
   const run = opened.directory;
   if (opened.packed && inputs.length === 0) {
     throw new HotsetError(`Cannot evaluate ${path}: it is a packed run without data; name raw files, or a dataset`);
   }
-  const trained = openTrainedOn(run, "evaluate");
+  const trained = await openTrainedOn(run, "evaluate");
   const evaluate = (dataset: Dataset) => evaluateOn(run, dataset, trained, options, report);
   if (inputs.length === 0) {
-    return await evaluate(openData(run, "evaluate", undefined, "name what to evaluate on: raw files, or a dataset"));
+    const remedy = "name what to evaluate on: raw files, or a dataset";
+    return await evaluate(await openData(run, "evaluate", undefined, remedy));
   }
   if (!isArtifact(inputs[0])) {
     const encoding = { purpose: "evaluate", signal: options.signal, memoryBytes: readingBytes(options) } as const;
@@ -78,7 +80,7 @@ export async function evaluateRun(
     });
   }
   if (inputs.length > 1) throw new HotsetError(`Cannot evaluate ${run}: name one dataset, without ${inputs[1]}`);
-  const dataset = Dataset.open(inputs[0]);
+  const dataset = await Dataset.open(inputs[0], "lengths").verified();
   const difference = encodingDifference(trained, dataset);
   if (difference !== undefined) {
     throw new HotsetError(`Cannot evaluate ${run}: dataset ${inputs[0]} ${difference}; name its raw files instead`);
@@ -99,18 +101,22 @@ async function evaluateOn(
       `Cannot evaluate ${run}: dataset ${dataset.directory} has neither validation nor test samples`,
     );
   }
-  const unknown = new Map(splits.map((split) => [split, unknownShare(dataset, split)]));
-  for (const [split, share] of unknown) noteUnknown(`the ${split} split`, share, trained, options, report);
+  const unknown = new Map<Split, UnknownShare>();
+  for (const split of splits) {
+    const share = await unknownShare(dataset, split);
+    unknown.set(split, share);
+    await noteUnknown(`the ${split} split`, share, trained, options, report);
+  }
   const shared = sharedUsersNote(dataset);
   if (shared !== undefined) report({ event: "note", text: shared });
   const events: EvaluationEvent[] = [];
-  await score(run, trained, dataset, splits, options, report, (split, scores, { epoch, step }) => {
+  await score(run, trained, dataset, splits, options, report, async (split, scores, { epoch, step }) => {
     const event: EvaluationEvent = {
       event: "evaluation",
       split,
       epoch,
       step,
-      ...evaluationOf(scores),
+      ...await evaluationOf(scores),
       unknownShare: unknown.get(split)!,
     };
     report(event);
@@ -129,15 +135,15 @@ export async function predictRun(
   options: PredictOptions,
   report: Report,
 ): Promise<Float32Array> {
-  using opened = UsableRun.open(path);
+  using opened = await UsableRun.open(path);
   const run = opened.directory;
-  const trained = openTrainedOn(run, "predict with");
+  const trained = await openTrainedOn(run, "predict with");
   const encoding = { ...options, memoryBytes: readingBytes(options), purpose: "predict" } as const;
   return await withEncoded(trained, inputs, encoding, report, async ({ dataset }) => {
-    const share = unknownShare(dataset, "test");
+    const share = await unknownShare(dataset, "test");
     const { body: { skippedRows } } = dataset;
     report({ event: "encoded", samples: dataset.samples("test"), skippedRows, unknownShare: share });
-    noteUnknown(inputs.join(", "), share, trained, options, report);
+    await noteUnknown(inputs.join(", "), share, trained, options, report);
     let probabilities = new Float32Array(0);
     await score(run, trained, dataset, ["test"], options, report, (_, { logits }) => {
       probabilities = logits.map(probabilityOf);
@@ -155,8 +161,8 @@ export async function keepColumns(
   inputs: readonly string[],
   names: readonly string[],
 ): Promise<KeptColumns> {
-  using opened = UsableRun.open(path);
-  return await readColumns(openTrainedOn(opened.directory, "predict with"), inputs, names);
+  using opened = await UsableRun.open(path);
+  return await readColumns(await openTrainedOn(opened.directory, "predict with"), inputs, names);
 }
 
 /** Encodes raw rows with the dictionary of a dataset, into a temporary dataset that exists during `use`. */
@@ -187,12 +193,12 @@ export type ScoreFormat = "csv" | "json";
  * Writes probabilities to a file, atomically, or to stdout, with columns of their rows if there are any. Throws HotsetError
  * if that fails, or if the columns are not those of the same rows.
  */
-export function writeScores(
+export async function writeScores(
   probabilities: Float32Array,
   file: string | undefined,
   format: ScoreFormat,
   kept?: KeptColumns,
-): void {
+): Promise<void> {
   if (kept !== undefined && kept.rows.length !== probabilities.length) {
     throw new HotsetError(
       `Cannot write ${kept.names.join(", ")} beside the scores: ${kept.rows.length} rows were read and ` +
@@ -201,12 +207,16 @@ export function writeScores(
   }
   if (file !== undefined) {
     using target = new AtomicFile(file);
-    for (const part of scoreLines(probabilities, format, kept)) target.append(part);
+    for (const part of scoreLines(probabilities, format, kept)) {
+      target.append(part);
+      if (breaks.due) await breaks.take();
+    }
     return target.commit();
   }
   try {
     for (const part of scoreLines(probabilities, format, kept)) {
       writeAll(Deno.stdout, part);
+      if (breaks.due) await breaks.take();
     }
   } catch (error) {
     if (error instanceof Deno.errors.BrokenPipe) return; // the reader has closed the pipe
@@ -256,9 +266,9 @@ async function score(
   splits: readonly Split[],
   { memory = null, blas = "auto" }: EvaluateOptions,
   report: Report,
-  take: (split: Split, scores: Scores, state: TrainingState) => void,
+  take: (split: Split, scores: Scores, state: TrainingState) => void | Promise<void>,
 ): Promise<void> {
-  const { model, rowLog } = withBest(run, trained, ({ body }) => body);
+  const { model, rowLog } = await withBest(run, trained, ({ body }) => body);
   const rows = dataset.body.tables.map((table) => table.rows);
   if (
     JSON.stringify(rows) !== JSON.stringify(model.tableRows) || dataset.denseFeatures !== (model.bottom[0] ?? 0) ||
@@ -286,14 +296,14 @@ async function score(
   const files = rowLog === undefined ? () => new TemporaryDirectory(".rows-", directory) : undefined;
   const tier = { directory, files, memory };
   await using group = await openRanks(config, planModel(model), { batchShape }, undefined, undefined, tier);
-  const state = withBest(run, trained, (checkpoint) => {
-    group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load", fraction }));
+  const state = await withBest(run, trained, async (checkpoint) => {
+    await group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load", fraction }));
     return checkpoint.body.state;
   });
   for (const split of splits) {
     const onProgress = (fraction: number) => report({ event: "stage", stage: `score ${split}`, fraction });
     try {
-      take(split, await scoreSplit(group, dataset, split, Infinity, onProgress), state);
+      await take(split, await scoreSplit(group, dataset, split, Infinity, onProgress), state);
     } catch (error) {
       if (!(error instanceof NotFinite)) throw error;
       throw new HotsetError(

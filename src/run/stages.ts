@@ -43,10 +43,13 @@ export async function ensureDataset(
     if (first === undefined) throw new UsageError("Cannot train: name a dataset or raw files, or use --demo");
     if (!isArtifact(first)) return undefined;
     if (inputs.length > 1) throw new UsageError(`Cannot train: ${first} is a dataset, so it must be the only input`);
-    return Dataset.open(first);
+    return Dataset.open(first, "lengths");
   });
   expectSame(group, "train", `the input ${inputs[0]} (a dataset or not)`, `${made !== undefined}`);
-  if (made !== undefined) return together(group, () => announce(made, raw, report, begin));
+  if (made !== undefined) {
+    const dataset = await togetherAsync(group, () => made.verified());
+    return await togetherAsync(group, () => announce(dataset, raw, report, begin));
+  }
   const options = { ...raw, inputs, group, ...progressTo(report) };
   const source = await sourceOf(options);
   const placeOf = (body: Dataset["body"]["source"]) => join(cache, "datasets", cacheName("dataset", body));
@@ -55,10 +58,13 @@ export async function ensureDataset(
   const isOwn = raw.known !== undefined && raw.expire === undefined &&
     together(group, () => isDataset(placeOf(alone), raw.known!.id));
   const out = placeOf(isOwn ? alone : source.body);
-  const cached = together(group, () => isCached("dataset", out) ? Dataset.open(out) : undefined);
+  const cached = await togetherAsync(
+    group,
+    async () => isCached("dataset", out) ? await Dataset.open(out, "lengths").verified() : undefined,
+  );
   const missing = group.gather(cached === undefined).includes(true);
   const dataset = missing ? await prepareFrom({ ...options, out }, source) : cached!;
-  return together(group, () => announce(dataset, raw, report, begin));
+  return await togetherAsync(group, () => announce(dataset, raw, report, begin));
 }
 
 /** True if the dataset exists and has this id. */
@@ -69,11 +75,11 @@ function isDataset(directory: string, id: string): boolean {
 /**
  * Opens and checks a dataset. In a group each rank reads only a part, so one rank on each machine checks all of it now.
  */
-export function openTogether(directory: string, group: ProcessGroup): Dataset {
-  return together(
-    group,
-    () => Dataset.open(directory, group.size > 1 && group.localRank === 0 ? "checksums" : "lengths"),
-  );
+export async function openTogether(directory: string, group: ProcessGroup): Promise<Dataset> {
+  return await togetherAsync(group, async () => {
+    const dataset = Dataset.open(directory, "lengths");
+    return group.size > 1 && group.localRank === 0 ? await dataset.verified() : dataset;
+  });
 }
 
 /** Prepares a dataset and reports it. */
@@ -83,7 +89,7 @@ export async function prepareTo(options: PrepareOptions & UnknownLimit, report: 
     report({ event: "note", text: `The dataset in ${options.out} will be replaced` });
   }
   const dataset = await prepareDataset({ ...options, ...progressTo(report) });
-  return together(options.group ?? ALONE, () => announce(dataset, options, report, begin));
+  return await togetherAsync(options.group ?? ALONE, () => announce(dataset, options, report, begin));
 }
 
 function progressTo(report: Report): Pick<PrepareOptions, "onProgress"> {
@@ -94,11 +100,11 @@ function progressTo(report: Report): Pick<PrepareOptions, "onProgress"> {
   };
 }
 
-function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: number): Dataset {
+async function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: number): Promise<Dataset> {
   const { splits, skippedRows, missing, negatives } = dataset.body;
-  const unknown = unknownShare(dataset, "test");
-  const validationUnknown = unknownShare(dataset, "validation");
-  const growth = growthOf(dataset);
+  const unknown = await unknownShare(dataset, "test");
+  const validationUnknown = await unknownShare(dataset, "validation");
+  const growth = await growthOf(dataset);
   report({
     event: "dataset",
     directory: dataset.directory,
@@ -123,8 +129,8 @@ function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: 
   if (splits.train.samples === 0) {
     throw new HotsetError(`Cannot use dataset ${dataset.directory}: it has no train samples`);
   }
-  noteUnknown(`the validation split of ${dataset.directory}`, validationUnknown, dataset, limit, report);
-  noteUnknown(`the test split of ${dataset.directory}`, unknown, dataset, limit, report);
+  await noteUnknown(`the validation split of ${dataset.directory}`, validationUnknown, dataset, limit, report);
+  await noteUnknown(`the test split of ${dataset.directory}`, unknown, dataset, limit, report);
   return dataset;
 }
 
@@ -187,7 +193,7 @@ export async function ensureProfile(
   const out = directoryOf(place, "profiles", name);
   const profile = await openOrMake(
     { kind: "profile", place, out, group, report },
-    Profile.open,
+    (directory) => Promise.resolve(Profile.open(directory)),
     () =>
       profileDataset(dataset, {
         out,
@@ -272,9 +278,12 @@ export async function ensureLayout(
   return layout;
 }
 
-function openLayout(directory: string, dataset: Dataset): Layout {
-  const layout = Layout.open(directory);
+async function openLayout(directory: string, dataset: Dataset): Promise<Layout> {
+  using opening = new DisposableStack();
+  const layout = opening.use(Layout.open(directory, "lengths"));
   layout.expectDataset(dataset);
+  await layout.verified();
+  opening.move();
   return layout;
 }
 
@@ -307,27 +316,27 @@ async function openOrMake<T>(
     group: ProcessGroup;
     report: Report;
   },
-  open: (directory: string) => T,
-  make: () => T | Promise<T>,
+  open: (directory: string) => Promise<T>,
+  make: () => Promise<T>,
 ): Promise<T> {
-  const found = openCached(kind, place, out, group, open);
+  const found = await openCached(kind, place, out, group, open);
   if (found !== undefined) return found;
   using _lock = await togetherAsync(
     group,
     async () =>
       group.rank === 0 ? await OutputLock.waitAsync(out, `write ${kind} ${out}`, waiting(report, kind)) : undefined,
   );
-  return openCached(kind, place, out, group, open) ?? await make();
+  return await openCached(kind, place, out, group, open) ?? await make();
 }
 
 /** Opens an artifact of a cache, if all ranks of a group see it. */
-function openCached<T>(
+async function openCached<T>(
   kind: ArtifactKind,
   place: Place,
   out: string,
   group: ProcessGroup,
-  open: (directory: string) => T,
-): T | undefined {
+  open: (directory: string) => Promise<T>,
+): Promise<T | undefined> {
   if (group.gather("cache" in place && isCached(kind, out)).includes(false)) return undefined;
-  return together(group, () => open(out));
+  return await togetherAsync(group, () => open(out));
 }

@@ -81,9 +81,9 @@ export async function trainRun(
   if (writes && begun === undefined) {
     const place = options.from !== undefined && isFile(options.from) ? options.from : from?.directory;
     const start = from === undefined ? null : { directory: resolve(place!), id: from.id };
-    recordRun(out, config, dataset, { layoutId: layout.id, from: start, device, blas, ranks, schedule });
+    await recordRun(out, config, dataset, { layoutId: layout.id, from: start, device, blas, ranks, schedule });
   } else if (writes && begun?.device === null) { // an imported model, which is trained for the first time
-    recordRun(out, begun.config, dataset, { layoutId: null, from: null, device, blas, ranks, schedule });
+    await recordRun(out, begun.config, dataset, { layoutId: null, from: null, device, blas, ranks, schedule });
   } else if (begun !== undefined && begun.device !== device) {
     report({
       event: "note",

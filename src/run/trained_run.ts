@@ -9,9 +9,9 @@ import { openEncoding } from "./run_data.ts";
 const MAX_TRIES = 10;
 
 /** Opens the encoding of a run's model. Throws HotsetError if it has changed; `doing` is the purpose: "export". */
-export function openTrainedOn(run: string, doing: string): DatasetEncoding {
-  const encoding = openEncoding(run);
-  if (restarting(run, ({ body }) => body.dataset) === encoding.id) return encoding;
+export async function openTrainedOn(run: string, doing: string): Promise<DatasetEncoding> {
+  const encoding = await openEncoding(run);
+  if (await restarting(run, ({ body }) => body.dataset) === encoding.id) return encoding;
   throw new HotsetError(`Cannot ${doing} ${run}: its dataset ${encoding.directory} has changed since it was trained`);
 }
 
@@ -19,30 +19,34 @@ export function openTrainedOn(run: string, doing: string): DatasetEncoding {
  * Reads a run's best checkpoint with `read`; restarts with the new one if training has replaced it in the meantime. Throws
  * HotsetError if its rows do not belong to the encoding, because another run has the name now.
  */
-export function withBest<T>(run: string, encoding: DatasetEncoding, read: (checkpoint: Checkpoint) => T): T {
-  return restarting(run, (checkpoint) => {
+export async function withBest<T>(
+  run: string,
+  encoding: DatasetEncoding,
+  read: (checkpoint: Checkpoint) => T | Promise<T>,
+): Promise<T> {
+  return await restarting(run, (checkpoint) => {
     if (checkpoint.body.dataset === encoding.id) return read(checkpoint);
     throw new HotsetError(`Cannot use ${run}: another run has taken its place; begin again`);
   });
 }
 
-function restarting<T>(run: string, read: (checkpoint: Checkpoint) => T): T {
+async function restarting<T>(run: string, read: (checkpoint: Checkpoint) => T | Promise<T>): Promise<T> {
   for (let tries = 1;; tries++) {
     let id: string | undefined;
     try {
-      const checkpoint = openBest(run);
+      const checkpoint = await openBest(run);
       id = checkpoint.id;
-      return read(checkpoint);
+      return await read(checkpoint);
     } catch (error) {
-      if (!(error instanceof HotsetError) || tries === MAX_TRIES || bestId(run) === id) throw error;
+      if (!(error instanceof HotsetError) || tries === MAX_TRIES || await bestId(run) === id) throw error;
     }
   }
 }
 
 /** Id of the best checkpoint; undefined if there is no complete one. */
-function bestId(run: string): string | undefined {
+async function bestId(run: string): Promise<string | undefined> {
   try {
-    return openBest(run).id;
+    return (await openBest(run)).id;
   } catch (error) {
     if (error instanceof HotsetError) return undefined;
     throw error;

@@ -1,7 +1,7 @@
 /** Scores the rows of concurrent requests together, in small batches so that no request waits long for another. */
 import type { Row } from "../dataset/row_encoder.ts";
 import { setImmediate } from "node:timers";
-import { Breaks } from "../breaks.ts";
+import { breaks } from "../breaks.ts";
 import { Refused } from "./request_body.ts";
 import type { ScoringModel } from "./scoring_model.ts";
 
@@ -45,7 +45,6 @@ export class Batcher {
 
   /** Waits until no request for a model is left. */
   async finish(model: ScoringModel): Promise<void> {
-    const breaks = new Breaks();
     while (this.#queue.some((job) => job.model === model)) await breaks.take();
   }
 

@@ -28,31 +28,17 @@ export class Scorer implements Disposable {
   readonly #bound: BoundNetwork;
   readonly #bagsOfSample: number;
 
-  /**
-   * Loads a checkpoint into the memory of a backend; its rows only if `cacheBytes`, the memory for them, is undefined.
-   * With `bags` a sample can have any number of lookups in a table.
-   */
-  constructor(host: HostBackend, checkpoint: Checkpoint, bags: boolean, cacheBytes?: number) {
-    const plan = planModel(checkpoint.body.model);
-    const { dim, tableRows, bottom, steps = 1 } = plan.shape;
+  private constructor(host: HostBackend, plan: ModelPlan, bags: boolean, parameters: Buffer, rows: LookedUpRows) {
+    const { dim, bottom, steps = 1 } = plan.shape;
     this.#host = host;
     this.#plan = plan;
     this.#bags = bags;
-    const parameters = host.allocate(plan.denseWords, "dense parameters");
-    const dense = { host, device: host, parameters, denseState: undefined };
-    this.#bagsOfSample = steps * tableRows.length;
-    const tableWords = MAX_SAMPLES * this.#bagsOfSample;
-    const lookups = tableWords * (bags ? LOOKUPS_A_BAG : 1);
-    if (cacheBytes === undefined) {
-      const rows = this.#rows = new RowsInMemory(host, plan, lookups);
-      checkpoint.load({ ...dense, full: rows.matrix }, plan.shape);
-    } else {
-      checkpoint.loadDense(dense);
-      this.#rows = new RowsOnDisk(host, plan, lookups, checkpoint, cacheBytes);
-    }
+    this.#rows = rows;
+    this.#bagsOfSample = bagsOfSample(plan);
+    const bagsOfBatch = MAX_SAMPLES * this.#bagsOfSample;
     this.#dense = host.allocate(MAX_SAMPLES * steps * (bottom[0] ?? 0), "dense features");
-    this.#pooled = host.allocate(tableWords * dim, "pooled rows");
-    this.#offsets = host.allocate(tableWords + 1, "offsets");
+    this.#pooled = host.allocate(bagsOfBatch * dim, "pooled rows");
+    this.#offsets = host.allocate(bagsOfBatch + 1, "offsets");
     const gradients = host.allocate(plan.denseWords, "dense gradients");
     this.#network = new Network(plan, MAX_SAMPLES, { device: host, parameters, gradients });
     // Gradients are never computed, so no buffer is needed for them.
@@ -62,6 +48,25 @@ export class Scorer implements Disposable {
       offsets: this.#offsets,
       pooledGradients: this.#pooled,
     });
+  }
+
+  /**
+   * Loads a checkpoint into the memory of a backend; its rows only if `cacheBytes`, the memory for them, is undefined.
+   * With `bags` a sample can have any number of lookups in a table.
+   */
+  static async load(host: HostBackend, checkpoint: Checkpoint, bags: boolean, cacheBytes?: number): Promise<Scorer> {
+    const plan = planModel(checkpoint.body.model);
+    const parameters = host.allocate(plan.denseWords, "dense parameters");
+    const dense = { host, device: host, parameters, denseState: undefined };
+    const lookups = MAX_SAMPLES * bagsOfSample(plan) * (bags ? LOOKUPS_A_BAG : 1);
+    if (cacheBytes !== undefined) {
+      await checkpoint.loadDense(dense);
+      const rows = new RowsOnDisk(host, plan, lookups, checkpoint, cacheBytes);
+      return new Scorer(host, plan, bags, parameters, rows);
+    }
+    const rows = new RowsInMemory(host, plan, lookups);
+    await checkpoint.load({ ...dense, full: rows.matrix }, plan.shape);
+    return new Scorer(host, plan, bags, parameters, rows);
   }
 
   /** The model. */
@@ -98,4 +103,8 @@ export class Scorer implements Disposable {
   [Symbol.dispose](): void {
     this.#rows[Symbol.dispose]();
   }
+}
+
+function bagsOfSample({ shape: { steps = 1, tableRows } }: ModelPlan): number {
+  return steps * tableRows.length;
 }

@@ -161,15 +161,15 @@ export async function openOther(
   known: string | undefined,
   { rowMemory }: OpenModelOptions,
 ): Promise<ScoringModel | undefined> {
-  using opened = UsableRun.open(path);
+  using opened = await UsableRun.open(path);
   const run = opened.directory;
-  const dataset = openTrainedOn(run, "score with");
+  const dataset = await openTrainedOn(run, "score with");
   const encoder = await RowEncoder.load(dataset);
   // The WASM kernels compute the same bits for a sample alone and among others. The bits of most libraries depend on
   // the number of samples, and they are slower for a single one.
   const host = await openHost({ ...await cpuOptions("wasm"), fixedWeights: true });
   const { tables, dense } = dataset.body;
-  return withBest(run, dataset, (checkpoint) => {
+  return await withBest(run, dataset, async (checkpoint) => {
     if (checkpoint.id === known) return undefined;
     const facts: ModelFacts = {
       path,
@@ -179,6 +179,7 @@ export async function openOther(
       tables: Object.fromEntries(tables.map(({ name, rows }) => [name, rows])),
       dense,
     };
-    return new ScoringModel(facts, dataset, encoder, new Scorer(host, checkpoint, dataset.body.bags, rowMemory));
+    const scorer = await Scorer.load(host, checkpoint, dataset.body.bags, rowMemory);
+    return new ScoringModel(facts, dataset, encoder, scorer);
   });
 }

@@ -7,11 +7,11 @@ import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { z } from "zod";
 import { crc32Of } from "./crc32.ts";
+import { type FileEntry, fileEntry, measure, measureInParts } from "./file_entry.ts";
 import { type ErrorCode, HotsetError, messageOf } from "../errors.ts";
 
 /** Name of the manifest's file. */
 export const MANIFEST = "manifest.json";
-const CHUNK_BYTES = 8 << 20;
 /** Maximum size of a manifest in bytes. */
 const MAX_MANIFEST_BYTES = 64 << 20;
 const DAMAGED = "is damaged (checksum does not match)";
@@ -34,8 +34,6 @@ export function cacheName(kind: ArtifactKind, madeFrom: unknown): string {
   return fingerprint([VERSIONS[kind], madeFrom]);
 }
 
-/** What a manifest records of a file. */
-export const fileEntry = z.object({ bytes: z.number().int().nonnegative(), crc32: z.number().int().nonnegative() });
 const envelope = z.object({
   hotset: z.enum(Object.keys(VERSIONS) as [ArtifactKind, ...ArtifactKind[]]),
   version: z.number().int(),
@@ -45,7 +43,7 @@ const envelope = z.object({
   crc32: z.number().int().nonnegative().optional(),
 });
 
-/** What is checked when an artifact is opened: every byte, or the lengths of its files. */
+/** What is checked when an artifact is opened: every byte, which are all read at once, or the lengths of its files. */
 export type ArtifactCheck = "checksums" | "lengths";
 
 /** An array that can be written to or read from a file as its little-endian bytes. */
@@ -81,7 +79,7 @@ function remedy(kind: ArtifactKind): string {
 export interface Manifest<T> {
   /** Identifies the content: equal manifests have equal ids. */
   readonly id: string;
-  readonly files: Record<string, { bytes: number; crc32: number }>;
+  readonly files: Record<string, FileEntry>;
   readonly body: T;
 }
 
@@ -183,11 +181,26 @@ export class Artifact<T> {
         if (check === "checksums") measured = measure(join(directory, name));
       } catch (error) {
         if (error instanceof HotsetError) throw error;
-        fail(error instanceof Deno.errors.NotFound ? `${name} is missing; ${remake}` : `${name}: ${messageOf(error)}`);
+        fail(unreadable(name, error, remake));
       }
       if (measured.crc32 !== entry.crc32) fail(`${name} ${DAMAGED}; ${remake}`);
     }
     return new Artifact(kind, directory, manifest);
+  }
+
+  /**
+   * Checks the checksums of all files, in parts between which the event loop turns: for an artifact that was opened with
+   * "lengths". Throws like `open`.
+   */
+  async verify(): Promise<void> {
+    const fail = (reason: string): never => {
+      throw new HotsetError(`Cannot open ${this.#kind} ${this.directory}: ${reason}`, { code: "damaged" });
+    };
+    const remake = remedy(this.#kind);
+    for (const [name, { crc32 }] of Object.entries(this.#files)) {
+      const measured = await measureInParts(this.path(name)).catch((error) => fail(unreadable(name, error, remake)));
+      if (measured.crc32 !== crc32) fail(`${name} ${DAMAGED}; ${remake}`);
+    }
   }
 
   /** True if the artifact has a file of that name. */
@@ -317,7 +330,7 @@ export class FileReader implements Disposable {
 }
 
 /** The files of an artifact that has been validated, its manifest among them, with lengths and checksums. */
-export function filesOf(directory: string): Map<string, { bytes: number; crc32: number }> {
+export function filesOf(directory: string): Map<string, FileEntry> {
   const path = join(directory, MANIFEST);
   const { files } = envelope.parse(JSON.parse(Deno.readTextFileSync(path)));
   return new Map([[MANIFEST, measure(path)], ...Object.entries(files)]);
@@ -352,16 +365,9 @@ export function isDirectory(path: string): boolean {
   }
 }
 
-/** Length and checksum of a file. */
-export function measure(path: string): { bytes: number; crc32: number } {
-  using file = Deno.openSync(path);
-  const chunk = new Uint8Array(Math.min(CHUNK_BYTES, file.statSync().size + 1));
-  const total = { bytes: 0, crc32: 0 };
-  for (let count = file.readSync(chunk); count !== null; count = file.readSync(chunk)) {
-    total.crc32 = crc32(chunk.subarray(0, count), total.crc32);
-    total.bytes += count;
-  }
-  return total;
+/** Why a file of an artifact cannot be read. */
+function unreadable(name: string, error: unknown, remake: string): string {
+  return error instanceof Deno.errors.NotFound ? `${name} is missing; ${remake}` : `${name}: ${messageOf(error)}`;
 }
 
 /** The first issue of a schema as text. */

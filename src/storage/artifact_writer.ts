@@ -1,24 +1,26 @@
 /** Writes artifacts: under a temporary name, with checksums computed on the way, then renamed. */
 import { join } from "node:path";
 import { existsSync } from "node:fs";
-import type { z } from "zod";
 import {
   type ArtifactKind,
   bytesOf,
-  type fileEntry,
   isArtifact,
   isDirectory,
   MANIFEST,
-  measure,
   VERSIONS,
   withChecksum,
   type Words,
 } from "./artifact.ts";
 import { AtomicDirectory } from "./atomic_directory.ts";
 import { crc32Of } from "./crc32.ts";
+import type { FileEntry } from "./file_entry.ts";
 import { type CreateFile, type OutputFile, writeAll } from "./output_file.ts";
+import { breaks } from "../breaks.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { linkOrCopy } from "./links.ts";
+
+/** Elements of a long array that are appended at a time. */
+const PART_ELEMENTS = 1 << 20;
 
 /** A file of an artifact that is being written: bytes are appended and the checksum is updated. */
 export class ArtifactFile implements Disposable {
@@ -48,6 +50,14 @@ export class ArtifactFile implements Disposable {
     this.bytes += bytes.length;
   }
 
+  /** Appends a long array in parts, between which the event loop turns. Throws HotsetError if writing fails. */
+  async appendInParts(array: Words): Promise<void> {
+    for (let first = 0; first < array.length; first += PART_ELEMENTS) {
+      this.append(array.subarray(first, first + PART_ELEMENTS));
+      if (breaks.due) await breaks.take();
+    }
+  }
+
   /** Waits until all bytes are on disk. Throws HotsetError if writing fails. */
   sync(): void {
     try {
@@ -71,7 +81,8 @@ export class ArtifactWriter implements Disposable {
   readonly #directory: AtomicDirectory;
   readonly #files = new Map<string, ArtifactFile>();
   readonly #create: CreateFile | undefined;
-  readonly #linked: Record<string, z.infer<typeof fileEntry>> = {};
+  /** Files that others have written. */
+  readonly #adopted: Record<string, FileEntry> = {};
 
   /**
    * Begins an artifact that will replace an artifact of the same kind at `directory`. `create` opens its files;
@@ -100,20 +111,24 @@ export class ArtifactWriter implements Disposable {
   }
 
   /** Adds another name for a complete file on disk with a known length and checksum. */
-  link(name: string, source: string, entry: z.infer<typeof fileEntry>): void {
+  link(name: string, source: string, entry: FileEntry): void {
     try {
       linkOrCopy(source, this.path(name));
     } catch (error) {
       throw new HotsetError(`Cannot write ${this.path(name)}: ${messageOf(error)}`, { cause: error });
     }
-    this.#linked[name] = entry;
+    this.#adopted[name] = entry;
   }
 
-  /** Completes the artifact: adopts files written by others, writes the manifest and renames the directory. */
-  commit(body: unknown, adopted: string[] = []): void {
-    const files: Record<string, z.infer<typeof fileEntry>> = { ...this.#linked };
+  /** Adds a complete file that another program or process has written to `path(name)`. */
+  adopt(name: string, entry: FileEntry): void {
+    this.#adopted[name] = entry;
+  }
+
+  /** Completes the artifact: writes the manifest and renames the directory. */
+  commit(body: unknown): void {
+    const files: Record<string, FileEntry> = { ...this.#adopted };
     for (const [name, file] of this.#files) files[name] = { bytes: file.bytes, crc32: file.crc32 };
-    for (const name of adopted) files[name] = measure(this.path(name));
     const manifest = withChecksum({ hotset: this.#kind, version: VERSIONS[this.#kind], files, body });
     const text = new TextEncoder().encode(JSON.stringify(manifest, null, 1) + "\n");
     this.file(MANIFEST).append(text);

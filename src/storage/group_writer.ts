@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { ArtifactKind } from "./artifact.ts";
 import { ArtifactFile, ArtifactWriter } from "./artifact_writer.ts";
 import { joinCrc32 } from "./crc32.ts";
+import type { FileEntry } from "./file_entry.ts";
 import { type CreateFile, writeAll } from "./output_file.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { type ProcessGroup, together } from "../parallel/process_group.ts";
@@ -39,8 +40,13 @@ export class GroupWriter implements Disposable {
     return part;
   }
 
-  /** Joins the parts and completes the artifact. Collective; `body` and `adopted` are those of the first rank. */
-  commit(body: unknown, adopted: string[] = []): void {
+  /** On the first rank adds a complete file that another program has written to `path(name)`. */
+  adopt(name: string, entry: FileEntry): void {
+    this.#writer!.adopt(name, entry);
+  }
+
+  /** Joins the parts and completes the artifact. Collective; `body` is that of the first rank. */
+  commit(body: unknown): void {
     const group = this.#group;
     const parts = group.gather([...this.#parts].map(([name, { bytes, crc32 }]) => ({ name, bytes, crc32 })));
     const endOf = (name: string) => this.#writer?.file(name).bytes ?? 0;
@@ -59,7 +65,7 @@ export class GroupWriter implements Disposable {
         }
       }
     });
-    together(group, () => this.#writer?.commit(body, adopted));
+    together(group, () => this.#writer?.commit(body));
   }
 
   /** Copies this rank's part to its position in the file. */

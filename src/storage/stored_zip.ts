@@ -3,6 +3,7 @@
  * beginning to end. Only what this file writes is read: every header is computed from names, lengths and checksums, and
  * must be equal to the bytes of the archive.
  */
+import { breaks } from "../breaks.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { FileReader } from "./artifact.ts";
 import { ArtifactFile } from "./artifact_writer.ts";
@@ -16,7 +17,8 @@ export interface ZipEntry {
   readonly crc32: number;
 }
 
-const CHUNK_BYTES = 8 << 20;
+/** Bytes copied at a time, which takes a few milliseconds. */
+const CHUNK_BYTES = 4 << 20;
 /** Maximum size of the list of entries: it is read at once. */
 const MAX_DIRECTORY_BYTES = 16 << 20;
 const CENTRAL_HEADER_BYTES = 46;
@@ -110,18 +112,18 @@ export function zipBytes(entries: readonly ZipEntry[]): number {
  * Writes an archive of the files at `path` of each entry. Throws HotsetError if one cannot be read or differs from its
  * entry in length or checksum.
  */
-export function writeZip(
+export async function writeZip(
   path: string,
   entries: readonly (ZipEntry & { readonly path: string })[],
   onProgress: (fraction: number) => void,
-): void {
+): Promise<void> {
   const total = zipBytes(entries);
   using archive = new AtomicFile(path);
   const chunk = new Uint8Array(CHUNK_BYTES);
   for (const entry of entries) {
     archive.append(localHeader(entry));
     using source = new FileReader(entry.path);
-    copy(source, 0, entry, entry.path, chunk, (part) => {
+    await copy(source, 0, entry, entry.path, chunk, (part) => {
       archive.append(part);
       onProgress(archive.bytes / total);
     });
@@ -130,15 +132,18 @@ export function writeZip(
   archive.commit();
 }
 
-/** Passes on the bytes of an entry in parts. Throws HotsetError if its checksum differs. */
-function copy(
+/**
+ * Passes on the bytes of an entry in parts, between which the event loop turns. Throws HotsetError if its checksum
+ * differs.
+ */
+async function copy(
   source: FileReader,
   at: number,
   { bytes, crc32 }: ZipEntry,
   named: string,
   chunk: Uint8Array,
   take: (part: Uint8Array) => void,
-): void {
+): Promise<void> {
   let sum = 0;
   for (let done = 0; done < bytes;) {
     const part = chunk.subarray(0, Math.min(chunk.length, bytes - done));
@@ -146,6 +151,7 @@ function copy(
     sum = crc32Of(part, sum);
     take(part);
     done += part.length;
+    if (breaks.due) await breaks.take();
   }
   if (sum !== crc32) throw new HotsetError(`Cannot read ${named}: its checksum does not match`, { code: "damaged" });
 }
@@ -199,12 +205,13 @@ export class StoredZip implements Disposable {
   }
 
   /** Writes an entry to a new file. Throws HotsetError if it is damaged, or the file cannot be written. */
-  extract(entry: ZipEntry, path: string): void {
+  async extract(entry: ZipEntry, path: string): Promise<void> {
     const at = this.#positions[this.entries.indexOf(entry)];
     const header = localHeader(entry);
     if (!equal(header, this.#read(at, header.length))) this.#fail(`the header of ${entry.name} is damaged`);
     using file = new ArtifactFile(path);
-    copy(this.#file, at + header.length, entry, `${entry.name} in ${this.#path}`, this.#chunk, (p) => file.append(p));
+    const named = `${entry.name} in ${this.#path}`;
+    await copy(this.#file, at + header.length, entry, named, this.#chunk, (part) => file.append(part));
   }
 
   #fail(reason: string): never {

@@ -69,7 +69,7 @@ Deno.test("the room of a disk is asked where a run will be, and checkpoints that
   assert.equal(roomForCheckpoints(run, OFTEN, free / 3.5).keep, 2);
 });
 
-Deno.test("what is known to be too large for a disk is refused before anything is written", () => {
+Deno.test("what is known to be too large for a disk is refused before anything is written", async () => {
   using place = new TemporaryDirectory();
   const options = {
     shape: "kaggle",
@@ -78,9 +78,9 @@ Deno.test("what is known to be too large for a disk is refused before anything i
     scale: 1000,
     fractions: { validation: 0, test: 0 },
   } as const;
-  const refused = (work: () => unknown) =>
-    assert.throws(work, (error) => error instanceof HotsetError && error.code === "no-space");
-  refused(() => generateDataset(place.join("data"), options));
-  refused(() => writeCriteoLog(place.join("log.tsv"), options));
+  const refused = (work: () => Promise<unknown>) =>
+    assert.rejects(work, (error) => error instanceof HotsetError && error.code === "no-space");
+  await refused(() => generateDataset(place.join("data"), options));
+  await refused(() => writeCriteoLog(place.join("log.tsv"), options));
   assert.ok(!existsSync(place.join("data")) && !existsSync(place.join("log.tsv")));
 });

@@ -58,7 +58,7 @@ for (const optimizer of OPTIMIZER_NAMES) {
     const checkpoint = Checkpoint.open(directory.join("last"));
     assert.deepEqual(checkpoint.body, bodyOf(model));
     const other = await memoryOf(model, 5000);
-    checkpoint.load(other.memory, model);
+    await checkpoint.load(other.memory, model);
     assert.equal(saved.vectors.length, optimizer === "sgd" ? 2 : 4);
     assert.deepEqual(other.vectors, saved.vectors);
   });
@@ -96,7 +96,7 @@ Deno.test("a checkpoint of another model is refused and says how it differs", as
     const model = { ...MODEL, ...change };
     const { memory, vectors } = await memoryOf(model, 3);
     const before = vectors.map((vector) => vector.slice());
-    assert.throws(
+    await assert.rejects(
       () => checkpoint.load(memory, model),
       (error) =>
         error instanceof HotsetError && /^Cannot load checkpoint /.test(error.message) && reason.test(error.message),
@@ -196,7 +196,7 @@ Deno.test("weights that are no numbers are neither written nor read: the table a
       writer.commit(bodyOf(model));
     }
     vector[word] = before;
-    assert.throws(
+    await assert.rejects(
       () => Checkpoint.open(directory.join("last")).load(target.memory, model),
       (error: Error) =>
         error instanceof HotsetError && error.message.startsWith("Cannot use ") && reason.test(error.message),

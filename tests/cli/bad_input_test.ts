@@ -43,7 +43,7 @@ Deno.test("bad input: a file that is not there, a directory in place of a file",
 
 Deno.test("bad input: a file where a directory is to be", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 500);
+  await place.log("log.tsv", 500);
   place.write("taken", "");
   assert.match(await place.fail(1, "prepare", "log.tsv", "--out", "taken"), /^Cannot write dataset taken: /);
   assert.match(await place.fail(1, "prepare", "log.tsv", "--out", "taken/data"), /^Cannot write dataset taken\/data: /);
@@ -91,7 +91,7 @@ Deno.test("bad input: a table index out of range", async () => {
 
 slowTest("bad input: truncated and damaged artifacts", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 600);
+  await place.log("log.tsv", 600);
   await place.succeed("prepare", "log.tsv", "--out", "data");
   const model = ["--mode", "fae", "--arch-mlp-bot", "13-8", "--arch-mlp-top", "8-1"];
   await place.succeed("train", "data", "--out", "run", ...model);
@@ -137,7 +137,7 @@ slowTest(
   "bad input: a model that the data does not fit, a run that is there, a dataset that was replaced",
   async () => {
     using place = new Workplace();
-    place.log("log.tsv", 600);
+    await place.log("log.tsv", 600);
     await place.succeed("prepare", "log.tsv", "--out", "data");
     assert.match(
       await place.fail(1, "train", "data", "--arch-mlp-bot", "12-8", "--out", "run"),

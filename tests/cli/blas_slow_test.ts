@@ -18,7 +18,7 @@ const deviceOf = (place: Workplace, run: string) =>
 
 Deno.test("without a library WASM kernels multiply, and one note says why; a library that is asked for must be there", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 300);
+  await place.log("log.tsv", 300);
   const train = ["train", "log.tsv", "--device", "cpu", ...MODEL];
   const { code, stderr } = await place.runWith(NOTHING, ...train, "--out", "run");
   assert.equal(code, 0, stderr);
@@ -38,7 +38,7 @@ Deno.test({
   ignore: absent("ort") !== undefined,
   fn: async () => {
     using place = new Workplace();
-    place.log("log.tsv", 300);
+    await place.log("log.tsv", 300);
     await place.succeed("train", "log.tsv", "--blas", "ort", "--device", "cpu", ...MODEL, "--out", "run");
     Deno.removeSync(place.join("run/last"), { recursive: true });
     Deno.removeSync(place.join("run/best"), { recursive: true });
@@ -66,7 +66,7 @@ Deno.test({
   ignore: absent("ort") !== undefined,
   fn: async () => {
     using place = new Workplace();
-    place.log("log.tsv", 300);
+    await place.log("log.tsv", 300);
     const train = ["train", "log.tsv", "--device", "cpu", ...MODEL];
     await place.succeed(...train, "--blas", "ort", "--out", "run");
     assert.match(deviceOf(place, "run"), /^cpu \(ONNX Runtime \d+\.\d+\.\d+\)$/);
@@ -79,7 +79,7 @@ Deno.test({
 
 Deno.test("bf16 is refused before anything is prepared where the library is missing", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 300);
+  await place.log("log.tsv", 300);
   const bf16 = [...MODEL, "--device", "cpu", "--precision", "bf16", "--out", "run"];
   const { code, stderr, stdout } = await place.runWith(NOTHING, "train", "log.tsv", ...bf16);
   assert.deepEqual([code, stdout], [1, ""]);
@@ -93,7 +93,7 @@ Deno.test({
   ignore: noOneDnn !== undefined,
   fn: async () => {
     using place = new Workplace();
-    place.log("log.tsv", 300);
+    await place.log("log.tsv", 300);
     const bf16 = [...MODEL, "--device", "cpu", "--precision", "bf16", "--out", "run"];
     const { code, stderr } = await place.runWith({ DNNL_MAX_CPU_ISA: "AVX2" }, "train", "log.tsv", ...bf16);
     assert.equal(code, 1);
@@ -113,7 +113,7 @@ Deno.test({
   ignore: noBf16 !== undefined,
   fn: async () => {
     using place = new Workplace();
-    place.log("log.tsv", 300);
+    await place.log("log.tsv", 300);
     const loss = async (...flags: string[]) => {
       const out = flags.join("");
       const lines = jsonLines(

@@ -10,7 +10,7 @@ const FLAGS = [
 
 Deno.test("a run with rows cached on two devices that is killed goes on with the same bits", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 2000);
+  await place.log("log.tsv", 2000);
   await place.succeed("prepare", "log.tsv", "--out", "data");
   await place.succeed("train", "data", ...FLAGS, "--out", "plain");
   const starts = [["train", "data", ...FLAGS], ["train", "--resume", "--memory", "10%"]];

@@ -6,7 +6,7 @@ const SMALL = [...TINY_MODEL, "--batch-size", "64", "--print-freq", "1"];
 
 Deno.test("the emulated device trains by every precision and activation library, and counts what it did", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 400);
+  await place.log("log.tsv", 400);
   const train = async (device: string, ...flags: string[]) => {
     const common = ["--mode", "fae", "--json", "--device", device, ...SMALL];
     const events = jsonLines(await place.succeed("train", "log.tsv", ...common, ...flags));

@@ -8,7 +8,7 @@ const SMALL = [...TINY_MODEL, "--batch-size", "64", "--print-freq", "1"];
 
 Deno.test("without a GPU --device auto computes on the CPU and says in one line why", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 300);
+  await place.log("log.tsv", 300);
   const { code, stderr } = await place.runWith(noGpu(place), "train", "log.tsv", ...SMALL);
   assert.equal(code, 0, stderr);
   const lines = stderr.split("\n").filter((line) => /GPU/.test(line));
@@ -18,7 +18,7 @@ Deno.test("without a GPU --device auto computes on the CPU and says in one line 
 
 Deno.test("what only a GPU can do is refused where --device auto finds none, before anything is prepared", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 300);
+  await place.log("log.tsv", 300);
   const flags = ["log.tsv", ...SMALL, "--precision", "tf32"];
   const { code, stderr, stdout } = await place.runWith(noGpu(place), "train", ...flags);
   assert.deepEqual([code, stdout], [1, ""]);

@@ -53,7 +53,7 @@ class Input extends Workplace {
 
 slowTest("dlrm's kaggle line trains on the raw file, then on the processed one where that is", async () => {
   using place = new Input();
-  place.log("input/train.txt", 1500);
+  await place.log("input/train.txt", 1500);
   const raw = await place.train(KAGGLE);
   assert.deepEqual([raw.format, raw.inputs, raw.samples.train], ["criteo", ["train.txt"], 1275]);
   assert.equal(
@@ -93,7 +93,7 @@ slowTest(
   "dlrm's terabyte line trains on the days in the order of their numbers and tests on the last",
   async () => {
     using place = new Input();
-    for (const day of [0, 1, 2, 9, 10]) place.log(`input/day_${day}`, 300 + day);
+    for (const day of [0, 1, 2, 9, 10]) await place.log(`input/day_${day}`, 300 + day);
     place.write("input/day_fea_count.npz", "not a day");
     place.write("input/day_0_processed.npz", "not a day either");
     const days = await place.train(TERABYTE);
@@ -115,7 +115,7 @@ slowTest(
   "with --load-model dlrm's line begins with that model, is only scored, or goes on",
   async () => {
     using place = new Input();
-    place.log("input/train.txt", 1500);
+    await place.log("input/train.txt", 1500);
     const line = `${KAGGLE} --nepochs=2`;
     await place.train(line, "--save-model=first");
     await place.train(line, "--load-model=first", "--save-model", "second");

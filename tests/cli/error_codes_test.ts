@@ -29,7 +29,7 @@ const CASES: [[string, ...string[]], status: number, code: ErrorCode][] = [
 
 Deno.test("errors: exit status and code, with --json as the last line of stdout", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 600);
+  await place.log("log.tsv", 600);
   place.write("broken.tsv", "2\n");
   place.write("empty.tsv", "\n");
   await place.succeed("prepare", "log.tsv", "--out", "data");

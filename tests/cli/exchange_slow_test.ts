@@ -3,7 +3,7 @@ import { jsonLines, TINY_MODEL, Workplace } from "./support.ts";
 
 Deno.test("a run is exported and imported, and scores the same", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 1000);
+  await place.log("log.tsv", 1000);
   await place.succeed("train", "log.tsv", "--out", "runs/a", "--batch-size", "64", ...TINY_MODEL);
   const printed = await place.succeed("export", "runs/a", "--format", "safetensors", "--out", "a.safetensors");
   assert.equal(printed, "a.safetensors\na.ids.safetensors\n");

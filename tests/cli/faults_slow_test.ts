@@ -27,7 +27,7 @@ Deno.test({
   ignore: Deno.uid() === 0,
   async fn() {
     using place = new Workplace();
-    place.log("log.tsv", 1000);
+    await place.log("log.tsv", 1000);
     await place.succeed("prepare", "log.tsv", "--out", "data");
     Deno.chmodSync(place.join("data/manifest.json"), 0);
     assert.match(await place.fail(1, "profile", "data"), /^Cannot open dataset data: /);

@@ -66,8 +66,8 @@ const recorded = (place: Workplace, run: string) =>
 
 Deno.test("--config gives flags, and flags override it", async () => {
   using place = new Workplace();
-  place.log("day_0.tsv", 400);
-  place.log("day_1.tsv", 200);
+  await place.log("day_0.tsv", 400);
+  await place.log("day_1.tsv", 200);
   const config = {
     "test": ["day_1.tsv"],
     "arch-mlp-bot": "13-16-8",
@@ -137,7 +137,7 @@ Deno.test("negatives: --item takes one column, the counts are in the event, and 
 
 Deno.test("a preset is a published model, and its parts can be overridden", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 300);
+  await place.log("log.tsv", 300);
   await place.succeed("train", "log.tsv", "--preset", "terabyte", "--arch-mlp-top", "8-1", "--out", "run");
   const { dim, bottom, top, batchSize } = recorded(place, "run");
   assert.deepEqual({ dim, bottom, top, batchSize }, { dim: 64, bottom: [512, 256, 64], top: [8, 1], batchSize: 2048 });
@@ -145,7 +145,7 @@ Deno.test("a preset is a published model, and its parts can be overridden", asyn
 
 slowTest("a run goes into the first directory that is free", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 300);
+  await place.log("log.tsv", 300);
   for (const run of ["hotset/run-1", "hotset/run-2"]) {
     assert.match(await place.succeed("train", "log.tsv", ...TINY_MODEL), new RegExp(`^Runs: ${run}$`, "m"));
   }
@@ -153,7 +153,7 @@ slowTest("a run goes into the first directory that is free", async () => {
 
 Deno.test("a mode that needs a GPU fails without one before anything is prepared", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 300);
+  await place.log("log.tsv", 300);
   // A driver that is not there, so that the test says the same on a machine with a GPU.
   const env = { HOTSET_CUDA_DRIVER: place.join("no.so"), HOTSET_CUDART: place.join("no.so") };
   for (const flags of [["log.tsv", "--mode", "gpu"], ["--demo", "--mode", "hybrid"], ["log.tsv", "--device", "cuda"]]) {

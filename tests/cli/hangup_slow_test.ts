@@ -21,7 +21,7 @@ const skipped = missingModule("pty") ?? (hangupIsIgnored() ? "SIGHUP is ignored"
 const name = `training outlives its terminal until its checkpoint is saved${skipped ? ` (skipped: ${skipped})` : ""}`;
 Deno.test(name, { ignore: skipped !== undefined }, async () => {
   using place = new Workplace();
-  place.log("log.tsv", 20_000);
+  await place.log("log.tsv", 20_000);
   const cli = new URL("../../cli.ts", import.meta.url).pathname;
   const args = ["train", "log.tsv", "--out", "run", "--print-freq", "10", "--epochs", "50", ...WIDE_MODEL];
   const command = [Deno.execPath(), "run", "-A", "--no-check", cli, ...args];
@@ -35,7 +35,7 @@ Deno.test(name, { ignore: skipped !== undefined }, async () => {
 
 Deno.test("SIGHUP in training saves a checkpoint", { ignore: hangupIsIgnored() }, async () => {
   using place = new Workplace();
-  place.log("log.tsv", 20_000);
+  await place.log("log.tsv", 20_000);
   const args = ["train", "log.tsv", "--out", "run", "--json", "--print-freq", "10", "--epochs", "50", ...WIDE_MODEL];
   const { child, end } = await startUntil(place, args, "stdout", /"event":"progress"/);
   child.kill("SIGHUP");

@@ -6,7 +6,7 @@ const EPOCHS = ["--epochs", "3"];
 for (const [signal, exitCode] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
   Deno.test(`${signal} in training saves a checkpoint, from which the run ends with the same bits`, async () => {
     using place = new Workplace();
-    place.log("log.tsv", 20_000);
+    await place.log("log.tsv", 20_000);
     await place.succeed("prepare", "log.tsv", "--out", "data");
     await place.succeed("train", "data", "--out", "whole", ...EPOCHS, ...WIDE_MODEL);
     const args = ["train", "data", "--out", "cut", "--json", "--print-freq", "10", ...EPOCHS, ...WIDE_MODEL];
@@ -37,7 +37,7 @@ for (const [signal, exitCode] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
 
 Deno.test("a run that saves nothing is not said to go on", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 20_000);
+  await place.log("log.tsv", 20_000);
   const args = ["train", "log.tsv", "--no-save", "--json", "--quiet", "--print-freq", "10", ...EPOCHS, ...WIDE_MODEL];
   const { child, end } = await startUntil(place, args, "stdout", /"event":"progress"/);
   child.kill("SIGINT");
@@ -48,7 +48,7 @@ Deno.test("a run that saves nothing is not said to go on", async () => {
 
 Deno.test("a run that was killed in training goes on, and another can begin", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 20_000);
+  await place.log("log.tsv", 20_000);
   const args = ["log.tsv", "--json", "--print-freq", "10", "--test-freq", "40", ...EPOCHS, ...WIDE_MODEL];
   const { child, end } = await startUntil(place, ["train", ...args], "stdout", /"event":"progress".*"step":200,/);
   child.kill("SIGKILL");
@@ -63,7 +63,7 @@ Deno.test("a run that was killed in training goes on, and another can begin", as
 
 Deno.test("a run that was killed while it prepared begins anew, and leaves nothing of the first try", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 100_000);
+  await place.log("log.tsv", 100_000);
   const child = place.start(["train", "log.tsv", "--quiet", ...WIDE_MODEL]);
   for (;;) {
     if (place.files().some((path) => path.startsWith("hotset/datasets/"))) break;
@@ -78,7 +78,7 @@ Deno.test("a run that was killed while it prepared begins anew, and leaves nothi
 
 Deno.test("a killed writer's old artifact comes back where there is no new one", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 2000);
+  await place.log("log.tsv", 2000);
   await place.succeed("train", "log.tsv", "--out", "run", ...WIDE_MODEL);
   const whole = place.bits("run/last");
   // As a writer leaves it that was killed between its two renames; no process has such a number.

@@ -11,7 +11,7 @@ const ON_DISK = [...WIDE_MODEL.slice(0, -2), "--memory", "5%"];
 for (const [where, model] of [["in memory", WIDE_MODEL], ["on a disk", ON_DISK]] as const) {
   Deno.test(`a live run with rows ${where} is trained by one process alone; a kill makes way for the next`, async () => {
     using place = new Workplace();
-    place.log("log.tsv", 20_000);
+    await place.log("log.tsv", 20_000);
     await place.succeed("prepare", "log.tsv", "--out", "data");
     const args = ["train", "data", "--out", "live", "--json", "--print-freq", "10", "--test-freq", "20", ...model];
     const { child, end } = await startUntil(place, [...args, "--epochs", "200"], "stdout", /"event":"checkpoint"/);
@@ -40,7 +40,7 @@ for (const [where, model] of [["in memory", WIDE_MODEL], ["on a disk", ON_DISK]]
 
 Deno.test("of two processes that begin one run, one is told", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 2000);
+  await place.log("log.tsv", 2000);
   await place.succeed("prepare", "log.tsv", "--out", "data");
   const begin = () => place.run("train", "data", "--out", "new", "--quiet", ...WIDE_MODEL);
   const outcomes = await Promise.all([begin(), begin()]);

@@ -9,8 +9,8 @@ const CLI = new URL("../../cli.ts", import.meta.url);
 const FLAGS = ["--device", "emulated", "--json", "--quiet", "--print-freq", "1", "--batch-size", "50"];
 
 /** The command that trains in mode `mode` into the directory run. */
-function commandIn(place: Workplace, mode: string): string[] {
-  return ["train", place.log("log.tsv", 500), "--mode", mode, "--out", place.join("run"), ...FLAGS];
+async function commandIn(place: Workplace, mode: string): Promise<string[]> {
+  return ["train", await place.log("log.tsv", 500), "--mode", mode, "--out", place.join("run"), ...FLAGS];
 }
 
 /** What a run printed and left. */
@@ -25,7 +25,7 @@ const floatsOf = (bytes: Uint8Array) => new Float32Array(bytes.slice().buffer);
 
 async function threads(mode: string) {
   using place = new Workplace();
-  return outcomeOf(place, await place.succeed(...commandIn(place, mode), ...TINY_MODEL));
+  return outcomeOf(place, await place.succeed(...await commandIn(place, mode), ...TINY_MODEL));
 }
 
 /**
@@ -50,7 +50,7 @@ for (const [mode, hosts, equalBits] of someOf(PLACES, PLACES.length)) {
       assert.ok(expected.losses.length >= 8);
       using place = new Workplace();
       const model = TINY_MODEL.slice(0, TINY_MODEL.indexOf("--ranks"));
-      const command = [...commandIn(place, mode), "--collective", "nccl", ...model];
+      const command = [...await commandIn(place, mode), "--collective", "nccl", ...model];
       const { code, stdout, stderr } = await runMpi(launcher, hosts, CLI, command);
       assert.equal(code, 0, stderr);
       const found = outcomeOf(place, stdout);

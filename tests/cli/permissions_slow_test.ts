@@ -62,7 +62,7 @@ function documented(): [command: string, flags: string[]][] {
 /** Datasets, a run and inputs, as the rows of the table use them. */
 async function fill(place: Workplace): Promise<void> {
   for (const folder of ["in", "out", "tmp", "hotset"]) Deno.mkdirSync(place.join(folder));
-  place.log("in/log.tsv", 1500);
+  await place.log("in/log.tsv", 1500);
   place.write("in/log.csv", "clicked,price,city\n" + "1,2.5,a\n0,3,b\n".repeat(20));
   const columns = [
     { name: "clicked", kind: "label" },

@@ -19,7 +19,7 @@ Deno.test("the demonstration says how good a model can be on its data, in words 
 Deno.test("the same command twice leaves the same bits", async () => {
   const bits = async (seed: string) => {
     using place = new Workplace();
-    place.log("log.tsv", 20_000);
+    await place.log("log.tsv", 20_000);
     const events = jsonLines(
       await place.succeed("train", "log.tsv", "--out", "runs/a", "--json", "--seed", seed, ...WIDE_MODEL),
     );
@@ -41,7 +41,7 @@ Deno.test("the same command twice leaves the same bits", async () => {
 
 Deno.test("a run is evaluated on new raw rows by its own dictionary, and on nothing whose ids mean other values", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 600);
+  await place.log("log.tsv", 600);
   const rows = Deno.readTextFileSync(place.join("log.tsv")).trimEnd().split("\n");
   place.write("other.tsv", rows.toReversed().join("\n") + "\n");
   place.write("last.tsv", rows.slice(-60).join("\n") + "\n");

@@ -27,7 +27,7 @@ const FIELDS: Record<string, string[]> = {
 
 slowTest("from a raw log to scores, stage by stage", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 4000);
+  await place.log("log.tsv", 4000);
   assert.equal(await place.succeed("prepare", "log.tsv", "--out", "data", "--validation-fraction", "0.1"), "data\n");
 
   const budget = ["--hot-memory", "512KiB", "--arch-sparse-feature-size", "8"];
@@ -71,7 +71,7 @@ slowTest("from a raw log to scores, stage by stage", async () => {
 
 Deno.test("--json: one object a line with the documented fields; --quiet: nothing on stderr", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 3000);
+  await place.log("log.tsv", 3000);
   const { code, stdout, stderr } = await place.run(
     "train",
     ...["log.tsv", "--json", "--quiet", "--mode", "fae", "--print-freq", "10", "--batch-size", "64", ...TINY_MODEL],
@@ -103,8 +103,8 @@ Deno.test("--json: one object a line with the documented fields; --quiet: nothin
 
 Deno.test("test files of their own become the test split", async () => {
   using place = new Workplace();
-  place.log("train.tsv", 1000);
-  place.log("test.tsv", 300);
+  await place.log("train.tsv", 1000);
+  await place.log("test.tsv", 300);
   const [dataset] = jsonLines(
     await place.succeed("prepare", "train.tsv", "--test", "test.tsv", "--out", "data", "--json"),
   );

@@ -73,7 +73,7 @@ Deno.test("a second signal ends a command that does not hear the first", async (
 
 Deno.test("prepare keeps its finished steps through a signal, and continues from them", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 60_000);
+  await place.log("log.tsv", 60_000);
   const child = place.start(["prepare", "log.tsv", "--out", "data", "--quiet"]);
   await until(() => place.files().some((path) => /^\.data\.stage-.*\/log\.0\.0\.json$/.test(path)));
   child.kill("SIGTERM");

@@ -39,10 +39,10 @@ export class Workplace implements Disposable {
   }
 
   /** Writes a generated Criteo log and returns its path. */
-  log(name: string, samples: number): string {
+  async log(name: string, samples: number): Promise<string> {
     const path = this.join(name);
     const fractions = { validation: 0.1, test: 0.1 };
-    writeCriteoLog(path, { shape: "kaggle", samples, seed: 7, scale: 100, drift: 0, fractions });
+    await writeCriteoLog(path, { shape: "kaggle", samples, seed: 7, scale: 100, drift: 0, fractions });
     return path;
   }
 

@@ -11,8 +11,8 @@ const RANKS = [2, 1];
 const PROFILE = ["--hot-memory", "7MiB", "--arch-sparse-feature-size", "64", "--sample-rate", "40"];
 
 /** A log in several files, so that each rank has some to read. */
-function logsIn(place: Workplace): string[] {
-  const lines = Deno.readTextFileSync(place.log("whole.tsv", 12_000)).trimEnd().split("\n");
+async function logsIn(place: Workplace): Promise<string[]> {
+  const lines = Deno.readTextFileSync(await place.log("whole.tsv", 12_000)).trimEnd().split("\n");
   return Array.from({ length: 5 }, (_, k) => {
     const part = lines.slice(k * 2400, (k + 1) * 2400);
     return place.write(`log-${k}.tsv`, `${part.join("\n")}\n`);
@@ -30,7 +30,7 @@ function commandsIn(place: Workplace, name: string, logs: string[]): string[][] 
 
 testWithEach("prepare, profile and layout write the same bytes on three ranks", async (launcher) => {
   using place = new Workplace();
-  const logs = logsIn(place);
+  const logs = await logsIn(place);
   for (const [command, ...args] of commandsIn(place, "alone", logs)) await place.succeed(command, ...args, "--quiet");
   for (const [command, ...args] of commandsIn(place, "team", logs)) {
     const divided = [command, ...args, "--quiet", "--collective", "mpi"];
@@ -50,7 +50,7 @@ testWithEach("prepare, profile and layout write the same bytes on three ranks", 
 
 testWithEach("after a kill any ranks go on with what is finished, to the same bytes", async (launcher) => {
   using place = new Workplace();
-  const logs = logsIn(place);
+  const logs = await logsIn(place);
   const [alone, team] = ["alone", "team"].map((name) => commandsIn(place, name, logs)[0]);
   await place.succeed("prepare", ...alone.slice(1), "--quiet");
   const divided = [...team, "--quiet", "--collective", "mpi"];

@@ -7,7 +7,7 @@ const CLI = new URL("../../cli.ts", import.meta.url);
 
 testWithEach("a malformed row ends all ranks with one error", async (launcher) => {
   using place = new Workplace();
-  const [first, ...more] = Deno.readTextFileSync(place.log("whole.tsv", 60)).trimEnd().split("\n");
+  const [first, ...more] = Deno.readTextFileSync(await place.log("whole.tsv", 60)).trimEnd().split("\n");
   const logs = [[first], more.slice(0, 30), [more[30].replace("\t", ""), ...more.slice(31)]] // not the first rank's
     .map((lines, k) => place.write(`log-${k}.tsv`, `${lines.join("\n")}\n`));
   const divided = ["prepare", ...logs, "--out", place.join("data"), "--quiet", "--collective", "mpi"];

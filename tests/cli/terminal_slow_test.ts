@@ -32,7 +32,7 @@ const because = ignore ? ` (skipped: ${skipped})` : "";
 
 Deno.test(`progress, notes and the final table of training fit in 80 columns${because}`, { ignore }, async () => {
   using place = new Workplace();
-  place.log("log.tsv", 20_000);
+  await place.log("log.tsv", 20_000);
   const text = await train(place, 80, "--print-freq", "10", "--epochs", "3", "--test-freq", "200");
   assert.match(text, /train [█░]+ step [\d,]+\/[\d,]+, epoch \d\/3, (ETA \d+ s, )?[\d,]+\/s, loss 0\.\d{4}/);
   assert.match(text, /^mode +samples\/s +training +step +AUC/m);
@@ -45,6 +45,6 @@ Deno.test(`progress, notes and the final table of training fit in 80 columns${be
 
 Deno.test(`lines remain whole in a terminal without a size, such as that of mpirun${because}`, { ignore }, async () => {
   using place = new Workplace();
-  place.log("log.tsv", 500);
+  await place.log("log.tsv", 500);
   assert.match(await train(place, 0), /^AUC: share of pairs of a positive and a negative sample /m);
 });

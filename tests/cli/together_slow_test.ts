@@ -4,7 +4,7 @@ import { startUntil, TINY_MODEL, Workplace } from "./support.ts";
 
 Deno.test("runs that begin together on one log prepare it once, and have a number each", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 2000);
+  await place.log("log.tsv", 2000);
   const rates = ["0.01", "0.02", "0.03"];
   const outcomes = await Promise.all(
     rates.map((rate) => place.run("train", "log.tsv", "--learning-rate", rate, ...TINY_MODEL)),
@@ -21,7 +21,7 @@ Deno.test("runs that begin together on one log prepare it once, and have a numbe
 
 Deno.test("who waits goes on with the work of one that was killed", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 100_000);
+  await place.log("log.tsv", 100_000);
   await place.succeed("prepare", "log.tsv", "--out", "whole");
   const command = ["prepare", "log.tsv", "--out", "data"];
   const first = place.start(command);

@@ -26,7 +26,7 @@ Deno.test("a number is claimed by one, and free again where no run came of it", 
 
 Deno.test("what another call has made of the same source meanwhile is taken", async () => {
   using place = new Workplace();
-  const options = { inputs: [place.log("log.tsv", 60_000)], format: "criteo", out: place.join("data") } as const;
+  const options = { inputs: [await place.log("log.tsv", 60_000)], format: "criteo", out: place.join("data") } as const;
   const stages = [new Set<string>(), new Set<string>()];
   const [one, other] = await Promise.all(
     stages.map((seen) => prepareDataset({ ...options, threads: 1, onProgress: (stage) => void seen.add(stage) })),

@@ -46,7 +46,7 @@ testStandIn(
   "layers are fused by cuBLASLt where it is installed: runs record it, and tell when they resume without it",
   async () => {
     using place = new Workplace();
-    place.log("log.tsv", 600);
+    await place.log("log.tsv", 600);
     const flags = ["--mode", "gpu", "--device", "cuda", "--batch-size", "64", ...TINY_MODEL, "--ranks", "1"];
     const environment = standInEnvironment();
     const run = async (status: number, variables: Record<string, string>, ...args: string[]) => {
@@ -84,7 +84,7 @@ for (const { name, number, mode = "gpu" } of PEERS) {
     `a process whose second GPU fails at ${name} in mode ${mode} ends soon, with the cause in one line`,
     async () => {
       using place = new Workplace();
-      place.log("log.tsv", 2000);
+      await place.log("log.tsv", 2000);
       const flags = ["--mode", mode, "--device", "cuda", "--batch-size", "64", "--quiet", ...TINY_MODEL];
       const fail = { name, number, code: name === "cudaMalloc" ? 2 : 719, device: 1 };
       const environment = standInEnvironment({ devices: 2, fail });

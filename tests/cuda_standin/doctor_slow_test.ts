@@ -60,7 +60,7 @@ for (const { name, options, says } of UNFIT) {
       const [gpu, ...others] = await gpusOf(place, options);
       assert.deepEqual([gpu.name, gpu.found, others.length], ["GPU", false, 0]);
       assert.match(gpu.detail, says);
-      place.log("log.tsv", 200);
+      await place.log("log.tsv", 200);
       const flags = ["--mode", "gpu", "--device", "cuda", "--quiet", ...TINY_MODEL, "--ranks", "1"];
       const { code, stderr } = await place.runWith(standInEnvironment(options), "train", "log.tsv", ...flags);
       assert.equal(code, 1);

@@ -33,12 +33,13 @@ function leftovers(directory: TemporaryDirectory): Map<string, number> {
 }
 
 /** A few files of generated clicks, and for csv a schema of their columns as text. */
-function inputsOf(directory: TemporaryDirectory, format: Format): PrepareOptions {
-  const inputs = Array.from({ length: 6 }, (_, i) => {
+async function inputsOf(directory: TemporaryDirectory, format: Format): Promise<PrepareOptions> {
+  const inputs: string[] = [];
+  for (let i = 0; i < 6; i++) {
     const path = directory.join(`day${i}.tsv`);
-    writeCriteoLog(path, { samples: 1000, seed: i, scale: 1000, fractions: { validation: 0, test: 0 } });
-    return path;
-  });
+    await writeCriteoLog(path, { samples: 1000, seed: i, scale: 1000, fractions: { validation: 0, test: 0 } });
+    inputs.push(path);
+  }
   const options = { inputs, format, threads: 1, out: directory.join("out") };
   if (format === "criteo") return options;
   const names = [
@@ -55,7 +56,7 @@ function inputsOf(directory: TemporaryDirectory, format: Format): PrepareOptions
 for (const format of ["criteo", "csv"] as const) {
   Deno.test(`${format}: killed in any stage, prepare goes on and writes the same bytes`, async () => {
     using directory = new TemporaryDirectory();
-    const options = inputsOf(directory, format);
+    const options = await inputsOf(directory, format);
     const whole = await prepareDataset({ ...options, out: directory.join("whole") });
     for (const stage of ["read", "count", "encode"]) {
       await prepareAndDie(options, stage);
@@ -85,7 +86,7 @@ for (const format of ["criteo", "csv"] as const) {
 
 Deno.test("what a kill left of other inputs or settings is removed and not used", async () => {
   using directory = new TemporaryDirectory();
-  const options = inputsOf(directory, "criteo");
+  const options = await inputsOf(directory, "criteo");
   await prepareAndDie(options, "count");
   assert.ok(leftovers(directory).size > 0);
   Deno.writeTextFileSync(options.inputs[0], Deno.readTextFileSync(options.inputs[1]));
@@ -97,7 +98,7 @@ Deno.test("what a kill left of other inputs or settings is removed and not used"
 
 Deno.test("preparations to one output at once take turns; the same one is made once", async () => {
   using directory = new TemporaryDirectory();
-  const options = inputsOf(directory, "criteo");
+  const options = await inputsOf(directory, "criteo");
   const [first, second, other] = await Promise.all(
     [options, options, { ...options, minFrequency: 2 }].map((options) => prepareDataset(options)),
   );

@@ -1,4 +1,5 @@
 /** Tables larger than memory have the same bits as tables in memory. */
+import { atOnce } from "../../src/breaks.ts";
 import assert from "node:assert/strict";
 import type { HostBackend } from "../../src/backend/backend.ts";
 import { openHost } from "../../src/backend/open.ts";
@@ -111,7 +112,10 @@ function bound(tables: CachedTables, context: TableContext, matrix: RowMatrix): 
   };
   return {
     bind,
-    initialise: (seed) => tables.initialise(seed),
+    *initialise(seed) {
+      tables.initialise(seed);
+      yield;
+    },
     read: (rows, block) => tables.read(rows, block),
     write: (rows, block) => tables.write(rows, block),
   };
@@ -133,7 +137,7 @@ function train(host: HostBackend, tables: BoundTo, context: TableContext, tested
     seen.push(host.floats(block.weights).slice(0, ROWS * DIM));
     if (block.state) seen.push(host.floats(block.state).slice(0, ROWS * rowStateWords(tested.optimizer, DIM)));
   };
-  tables.initialise(11);
+  atOnce(tables.initialise(11));
   readAll();
   // Some rows come from elsewhere, as from a checkpoint.
   const given = rows.filter((row) => row % 5 === 0);

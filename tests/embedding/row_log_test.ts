@@ -7,7 +7,7 @@ import { type SavedRows, segmentFile } from "../../src/embedding/stores/log_segm
 import { ThreadTransfers } from "../../src/embedding/stores/thread_transfers.ts";
 import { SerialTransfers, type Transfers } from "../../src/embedding/stores/transfers.ts";
 import { Random } from "../../src/random.ts";
-import { measure } from "../../src/storage/artifact.ts";
+import { measure } from "../../src/storage/file_entry.ts";
 import { crc32Of } from "../../src/storage/crc32.ts";
 import { seriesLength } from "../support/series.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";

@@ -12,6 +12,7 @@ import { BatchFiller } from "../../src/layout/batch_filler.ts";
 import { HotMap } from "../../src/layout/hot_map.ts";
 import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
 import { OPTIMIZER_NAMES, type OptimizerName, rowStateWords, writeStep } from "../../src/optimizer/optimizers.ts";
+import { atOnce } from "../../src/breaks.ts";
 import { Random } from "../../src/random.ts";
 
 const DIM = 3;
@@ -112,7 +113,7 @@ for (const optimizer of OPTIMIZER_NAMES) {
   Deno.test(`steps give the same rows wherever they lie: ${optimizer}`, () => {
     const [expected, ...others] = (Object.keys(PLACES) as (keyof typeof PLACES)[]).map((place) => {
       const run = open(place, optimizer);
-      run.tables.initialise(1);
+      atOnce(run.tables.initialise(1));
       const random = new Random(2);
       const hotIds = Uint32Array.from(HOT_ROWS.keys());
       const replicated = run.tables instanceof ReplicatedTables ? run.tables : undefined;
@@ -141,7 +142,7 @@ for (const optimizer of OPTIMIZER_NAMES) {
     Deno.test(`listed rows are written and read with their state, all others stay: ${place}, ${optimizer}`, () => {
       const run = open(place, optimizer);
       const { tables, host, block } = run;
-      tables.initialise(3);
+      atOnce(tables.initialise(3));
       const expected = rowsOf(run, optimizer);
       const random = new Random(4);
       const stateWords = rowStateWords(optimizer, DIM);

@@ -103,7 +103,7 @@ Deno.test("a run tells of dead layers at each evaluation, with what to do", asyn
   group.initialise = (_, seed) => {
     const parameters = parametersOf();
     parameters.set([-1, -1, -1, -1], firstWordOf(PLAN, "bot_l.2.bias"));
-    initialise(parameters, seed);
+    return initialise(parameters, seed);
   };
   const notes: string[] = [];
   const evaluations: EvaluationEvent[] = [];

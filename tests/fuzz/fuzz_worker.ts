@@ -44,7 +44,7 @@ self.onmessage = async ({ data }: MessageEvent<FuzzOrder>) => {
       Atomics.add(progress, 1, 1);
       return run(value);
     };
-    const details = fc.check(property, { numRuns: Math.ceil(cases * share / shares), seed });
+    const details = await fc.check(property, { numRuns: Math.ceil(cases * share / shares), seed });
     done += details.numRuns;
     if (details.failed) return send({ kind: "done", cases: done, failure: report(name, details) });
   }

@@ -39,7 +39,7 @@ export interface Target {
   /** Its part of all cases, out of the sum of all shares. */
   readonly share: number;
   /** Reads a drawn case. */
-  readonly property: fc.IProperty<unknown>;
+  readonly property: fc.IRawProperty<unknown>;
 }
 
 const SAMPLES_AT_ONCE = 64;
@@ -55,9 +55,18 @@ function property<T>(arbitrary: fc.Arbitrary<T>, read: (value: T) => void): fc.I
     try {
       read(value);
     } catch (error) {
-      if (!(error instanceof HotsetError) && !(error instanceof PtxError)) throw error;
+      expectRefusal(error);
     }
   }) as fc.IProperty<unknown>;
+}
+
+/** The same for a reader that lets the event loop turn. */
+function asyncProperty<T>(arbitrary: fc.Arbitrary<T>, read: (value: T) => Promise<void>): fc.IAsyncProperty<unknown> {
+  return fc.asyncProperty(arbitrary, (value) => read(value).catch(expectRefusal)) as fc.IAsyncProperty<unknown>;
+}
+
+function expectRefusal(error: unknown): void {
+  if (!(error instanceof HotsetError) && !(error instanceof PtxError)) throw error;
 }
 
 /** Makes small valid files of all kinds in a directory, to be damaged. */
@@ -67,7 +76,7 @@ export async function fuzzTargets(directory: string): Promise<Target[]> {
   const dataset = tinyDataset(path("dataset"), { ...drawn, tableRows: [5, 200, 30] });
   // A table must be large for some of its rows to be cold.
   const large = tinyDataset(path("large"), { ...drawn, tableRows: [20, 20_000] });
-  const profile = profileDataset(large, {
+  const profile = await profileDataset(large, {
     ...{ out: path("profile"), dim: 16, optimizer: "sgd", hotMemory: 8000, seed: 1 },
   });
   (await buildLayout(large, profile, { out: path("layout"), batchSize: 16 }))[Symbol.dispose]();
@@ -76,12 +85,12 @@ export async function fuzzTargets(directory: string): Promise<Target[]> {
     ...{ batchSize: 16, testFreq: 4, printFreq: 2 },
   });
   await startRun(config, dataset, { out: path("run"), report: () => {} });
-  exportRun(path("run"), "safetensors", path("model.safetensors"), () => {});
+  await exportRun(path("run"), "safetensors", path("model.safetensors"), () => {});
   return [
     ...manifests(path),
     ...directories(path),
     ...batchRecords(path),
-    ...models(path),
+    ...await models(path),
     ...texts(path),
     ...kernels(),
   ];
@@ -222,19 +231,19 @@ function expectInside({ words, sections, lookups, distinct, samples, shape }: Ba
   if (!ok) throw new Error("a batch that reaches outside was accepted");
 }
 
-function models(path: Path): Target[] {
+async function models(path: Path): Promise<Target[]> {
   const file = Deno.readFileSync(path("model.safetensors"));
   const length = Number(new DataView(file.buffer).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(file.subarray(8, 8 + length)));
   const damagedFile = path("damaged.safetensors");
-  packRun(path("run"), path("model.hotset"), () => {});
+  await packRun(path("run"), path("model.hotset"), () => {});
   return [
     {
       name: "packed run",
       share: 2,
-      property: property(damagedBytes(Deno.readFileSync(path("model.hotset"))), (bytes) => {
+      property: asyncProperty(damagedBytes(Deno.readFileSync(path("model.hotset"))), async (bytes) => {
         Deno.writeFileSync(path("damaged.hotset"), bytes);
-        UsableRun.open(path("damaged.hotset"))[Symbol.dispose]();
+        using _run = await UsableRun.open(path("damaged.hotset"));
       }),
     },
     {

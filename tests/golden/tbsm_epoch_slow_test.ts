@@ -39,7 +39,7 @@ slowTest(
     const initial = await run(directory, "initial", dataset, { ...config, learningRate: NO_RATE });
     const trained = await run(directory, "trained", dataset, config);
     const weights = directory.join("initial.safetensors");
-    exportRun(initial.out, "safetensors", weights, () => {});
+    await exportRun(initial.out, "safetensors", weights, () => {});
     const expected = await runPython(new URL("tbsm_epoch.py", import.meta.url), {
       ...{ dataset: dataset.directory, weights, batch: BATCH, rate: RATE },
     }) as { logloss: number; accuracy: number };

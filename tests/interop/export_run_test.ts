@@ -38,7 +38,7 @@ interface Trained {
 async function trainCriteo(directory: TemporaryDirectory): Promise<Trained> {
   const log = directory.join("log.tsv");
   const fractions = { validation: 0.1, test: 0.1 };
-  writeCriteoLog(log, { shape: "kaggle", samples: SAMPLES, seed: 3, scale: 1000, drift: 0, fractions });
+  await writeCriteoLog(log, { shape: "kaggle", samples: SAMPLES, seed: 3, scale: 1000, drift: 0, fractions });
   const dataset = await prepareDataset({ inputs: [log], format: "criteo", out: directory.join("data") });
   const run = directory.join("run");
   await startRun(resolveConfig("kaggle", SMALL), dataset, { out: run, report });
@@ -165,7 +165,7 @@ Deno.test({
     const shape = { model: "tbsm", mode: "cpu", ranks: 1, batchSize: 64, seed: 1, learningRate: 0.01 } as const;
     await startRun(resolveConfig("taobao", shape), dataset, { out: run, report });
     const model = directory.join("model.onnx");
-    const [, , ids] = exportRun(run, "onnx", model, report);
+    const [, , ids] = await exportRun(run, "onnx", model, report);
     assert.equal(ids, directory.join("model.ids.parquet"));
     const samples = dataset.samples("test");
     using reader = dataset.reader("test", samples);
@@ -192,7 +192,7 @@ Deno.test({
     const manifest = JSON.parse(Deno.readTextFileSync(join(run, "best/manifest.json")));
     manifest.files["dense.f32"].crc32 = crc32(zeros);
     rewrite(join(run, "best/manifest.json"), JSON.stringify(manifest));
-    exportRun(run, "onnx", model, report);
+    await exportRun(run, "onnx", model, report);
     assert.deepEqual(await runPython(new URL("score_onnx.py", import.meta.url), request), Array(samples).fill(0.5));
   },
 });
@@ -205,7 +205,7 @@ for (const [what, train] of WAYS) {
       using directory = new TemporaryDirectory();
       const trained = await train(directory);
       const model = directory.join("model.onnx");
-      const [first, second] = exportRun(trained.run, "onnx", model, report);
+      const [first, second] = await exportRun(trained.run, "onnx", model, report);
       assert.deepEqual([first, second], [model, `${model}.data`]);
       const { config } = readRun(trained.run);
       assert.ok(new TextDecoder("latin1").decode(Deno.readFileSync(model)).includes(config.model), "the graph's name");
@@ -221,7 +221,7 @@ for (const [what, train] of WAYS) {
 Deno.test("an ONNX model refers to weights beside it and names its inputs", async () => {
   using directory = new TemporaryDirectory();
   const { run, dataset } = await trainBags(directory);
-  const [model, data, ids] = exportRun(run, "onnx", directory.join("model.onnx"), report);
+  const [model, data, ids] = await exportRun(run, "onnx", directory.join("model.onnx"), report);
   const text = new TextDecoder("latin1").decode(Deno.readFileSync(model));
   for (const part of ["model.onnx.data", "indices_city", "offsets_words", "emb_l.1.weight", "top_l.4.bias"]) {
     assert.ok(text.includes(part), part);
@@ -234,7 +234,7 @@ Deno.test("an ONNX model refers to weights beside it and names its inputs", asyn
 Deno.test("a safetensors export has the names and shapes of facebookresearch/dlrm, and the rows' values beside it", async () => {
   using directory = new TemporaryDirectory();
   const { run, dataset } = await trainCriteo(directory);
-  const [model, ids] = exportRun(run, "safetensors", directory.join("model.safetensors"), report);
+  const [model, ids] = await exportRun(run, "safetensors", directory.join("model.safetensors"), report);
   using file = new SafetensorsReader(model);
   const shapes = Object.fromEntries([...file.tensors].map(([name, { shape }]) => [name, shape]));
   const expected: Record<string, number[]> = {
@@ -258,11 +258,11 @@ Deno.test("an export that cannot be written says so and leaves nothing", async (
   Deno.writeTextFileSync(file, "");
   const before = [...Deno.readDirSync(directory.path)].length;
   for (const format of ["safetensors", "onnx"] as const) {
-    assert.throws(
+    await assert.rejects(
       () => exportRun(run, format, `${file}/model`, report),
       { name: "HotsetError", message: /^Cannot write .*file\/model.*: Not a directory$/ },
     );
-    assert.throws(() => exportRun(run, format, run, report), {
+    await assert.rejects(() => exportRun(run, format, run, report), {
       name: "HotsetError",
       message: /a directory has that name/,
     });

@@ -39,17 +39,17 @@ Deno.test("an imported PyTorch model scores as in PyTorch", async () => {
   const splits = { validationFraction: 0, testFraction: 0 };
   await prepareDataset({ inputs: [log], format: "dlrm", out: data, ...splits });
   const out = directory.join("run");
-  importRun(GOLDEN_FILE, { data, out, ids: "values", config: CPU }, report);
+  await importRun(GOLDEN_FILE, { data, out, ids: "values", config: CPU }, report);
   assertClose(await predictRun(out, [log], {}, report), golden.scores, 1e-5, "probabilities");
 
-  assert.throws(
+  await assert.rejects(
     () => importRun(GOLDEN_FILE, { data, out: directory.join("other"), config: CPU }, report),
     {
       name: "UsageError",
       message: /it does not say how its rows are numbered; add --ids values for raw values/,
     },
   );
-  assert.throws(
+  await assert.rejects(
     () => importRun(GOLDEN_FILE, { data, out: directory.join("other"), ids: "rows", config: CPU }, report),
     { name: "HotsetError", message: /emb_l\.0\.weight has 2 rows and table C1 has 3; .* add --ids values/ },
   );
@@ -70,7 +70,7 @@ async function exported(directory: TemporaryDirectory, interaction: "dot" | "cat
   });
   await startRun(config, dataset, { out: directory.join("run"), report });
   const file = directory.join("model.safetensors");
-  exportRun(directory.join("run"), "safetensors", file, report);
+  await exportRun(directory.join("run"), "safetensors", file, report);
   return { data: dataset.directory, file };
 }
 
@@ -80,9 +80,9 @@ for (const [interaction, denseFeatures] of [["dot", 3], ["cat", 3], ["dot", 0], 
     using directory = new TemporaryDirectory();
     const { data, file } = await exported(directory, interaction, denseFeatures);
     const out = directory.join("imported");
-    importRun(file, { data, out, ids: "rows", config: CPU }, report);
+    await importRun(file, { data, out, ids: "rows", config: CPU }, report);
     const again = directory.join("again.safetensors");
-    exportRun(out, "safetensors", again, report);
+    await exportRun(out, "safetensors", again, report);
     assert.deepEqual(Deno.readFileSync(again), Deno.readFileSync(file));
     const metrics = (run: string) =>
       evaluateRun(run, [], report).then((events) => events.map(({ auc, logloss }) => ({ auc, logloss })));
@@ -96,12 +96,12 @@ Deno.test("an imported run trains on, in any optimizer, with the same bits each 
   const config = { ...CPU, optimizer: "rwsadagrad", batchSize: 32, epochs: 2, learningRate: 0.05 } as const;
   const train = async (name: string) => {
     const out = directory.join(name);
-    importRun(file, { data, out, ids: "rows", config }, report);
+    await importRun(file, { data, out, ids: "rows", config }, report);
     const before = (await evaluateRun(out, [], report))[0].logloss;
     const { steps, logloss } = await resumeRun({ out, report });
     assert.equal(steps, 2 * Math.ceil(300 / 32));
     assert.notEqual(logloss, before);
-    exportRun(out, "safetensors", directory.join(`${name}.safetensors`), report);
+    await exportRun(out, "safetensors", directory.join(`${name}.safetensors`), report);
     return Deno.readFileSync(directory.join(`${name}.safetensors`));
   };
   assert.deepEqual(await train("a"), await train("b"));
@@ -153,7 +153,7 @@ Deno.test("a file that is not the dataset's model is refused: the tensor is name
       writer.commit();
     }
     const out = directory.join("refused");
-    assert.throws(
+    await assert.rejects(
       () => importRun(changed, { data, out, ids: "rows", config: CPU }, report),
       (error: Error) =>
         error.name === "HotsetError" && /^Cannot (import|train)/.test(error.message) && reason.test(error.message),
@@ -167,7 +167,7 @@ Deno.test("tensors of another type, and values where the dataset has none, are r
   using directory = new TemporaryDirectory();
   const { data, file } = await exported(directory, "dot");
   const out = directory.join("refused");
-  assert.throws(() => importRun(file, { data, out, ids: "values", config: CPU }, report), {
+  await assert.rejects(() => importRun(file, { data, out, ids: "values", config: CPU }, report), {
     name: "UsageError",
     message: /Hotset exported it, so its rows are not numbered by raw values; leave out --ids/,
   });
@@ -177,11 +177,11 @@ Deno.test("tensors of another type, and values where the dataset has none, are r
     writer.append(Uint32Array.of(1));
     writer.commit();
   }
-  assert.throws(() => importRun(other, { data, out, ids: "rows", config: CPU }, report), {
+  await assert.rejects(() => importRun(other, { data, out, ids: "rows", config: CPU }, report), {
     name: "HotsetError",
     message: /emb_l\.0\.weight is of type U32; save it with \.float\(\) first/,
   });
-  assert.throws(
+  await assert.rejects(
     () => importRun(file, { data, out: directory.join("run"), ids: "rows", config: CPU }, report),
     /it contains a run/,
   );

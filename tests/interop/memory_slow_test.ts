@@ -39,7 +39,7 @@ Deno.test("a model with rows on disk is exported and imported in less memory tha
   const exported = await peakOf(
     "exportRun",
     "interop/export_run.ts",
-    `exportRun(${JSON.stringify(run)}, "safetensors", ${JSON.stringify(file)}, () => {})`,
+    `await exportRun(${JSON.stringify(run)}, "safetensors", ${JSON.stringify(file)}, () => {})`,
   );
   assert.ok(exported < MAX_BYTES, `export took ${exported} bytes`);
   assert.ok(Deno.statSync(file).size > tables);
@@ -47,7 +47,7 @@ Deno.test("a model with rows on disk is exported and imported in less memory tha
   const imported = await peakOf(
     "importRun",
     "interop/import_run.ts",
-    `importRun(${JSON.stringify(file)}, ${JSON.stringify(options)}, () => {})`,
+    `await importRun(${JSON.stringify(file)}, ${JSON.stringify(options)}, () => {})`,
   );
   assert.ok(imported < MAX_BYTES, `import took ${imported} bytes`);
 });

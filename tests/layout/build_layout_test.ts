@@ -11,7 +11,7 @@ import { slowTest } from "../support/series.ts";
 
 const TABLE_ROWS = [20, 20_000, 300, 40_000];
 
-function setUp(directory: TemporaryDirectory, bags: boolean, hotMemory: number, train = 9000) {
+async function setUp(directory: TemporaryDirectory, bags: boolean, hotMemory: number, train = 9000) {
   const dataset = tinyDataset(directory.join("dataset"), {
     samples: { train, validation: 5, test: 5 },
     tableRows: TABLE_ROWS,
@@ -21,7 +21,7 @@ function setUp(directory: TemporaryDirectory, bags: boolean, hotMemory: number, 
     skew: 6,
   });
   const out = directory.join("profile");
-  const profile = profileDataset(dataset, { out, dim: 16, optimizer: "sgd", hotMemory, seed: 1 });
+  const profile = await profileDataset(dataset, { out, dim: 16, optimizer: "sgd", hotMemory, seed: 1 });
   return { dataset, profile };
 }
 
@@ -96,7 +96,7 @@ for (const bags of [false, true]) {
   for (const [budget, hotMemory] of [["no", 0], ["a small", 150_000], ["a full", 1 << 30]] as const) {
     Deno.test(`unpacked batches are the samples in order: ${budget} budget${bags ? ", with bags" : ""}`, async () => {
       using directory = new TemporaryDirectory();
-      const { dataset, profile } = setUp(directory, bags, hotMemory);
+      const { dataset, profile } = await setUp(directory, bags, hotMemory);
       const out = directory.join("layout");
       using layout = await buildLayout(dataset, profile, { out, batchSize: 128 });
       const hotRows = new Set(profile.hotRows);
@@ -148,7 +148,7 @@ for (const bags of [false, true]) {
 
 Deno.test("without a profile every sample with a lookup is cold", async () => {
   using directory = new TemporaryDirectory();
-  const { dataset } = setUp(directory, false, 0, 300);
+  const { dataset } = await setUp(directory, false, 0, 300);
   using layout = await buildLayout(dataset, undefined, { out: directory.join("layout"), batchSize: 64 });
   assert.deepEqual([layout.body.profile, layout.body.hotRows, layout.body.hotSamples], [null, 0, 0]);
   assert.deepEqual([layout.batches("hot"), layout.batches("cold")], [0, 5]);
@@ -173,7 +173,7 @@ Deno.test("a sample with only empty bags is cold where no row is hot", async () 
 for (const bags of [false, true]) {
   Deno.test(`the lookup capacity is the most lookups of any batch${bags ? ", with bags" : ""}`, async () => {
     using directory = new TemporaryDirectory();
-    const { dataset, profile } = setUp(directory, bags, 150_000, 2000);
+    const { dataset, profile } = await setUp(directory, bags, 150_000, 2000);
     using layout = await buildLayout(dataset, profile, { out: directory.join("layout"), batchSize: 32 });
     const batch = new Batch(layout.shape);
     let most = 0;
@@ -189,7 +189,7 @@ for (const bags of [false, true]) {
 
 Deno.test("equal inputs give equal bytes", async () => {
   using directory = new TemporaryDirectory();
-  const { dataset, profile } = setUp(directory, true, 150_000, 3000);
+  const { dataset, profile } = await setUp(directory, true, 150_000, 3000);
   const read = async (out: string) => {
     using layout = await buildLayout(dataset, profile, { out: directory.join(out), batchSize: 50 });
     const files = [...Deno.readDirSync(directory.join(out))].map(({ name }) => name).sort();
@@ -202,7 +202,7 @@ Deno.test("equal inputs give equal bytes", async () => {
 
 slowTest("large datasets are packed with a second thread, to the same batches every time", async () => {
   using directory = new TemporaryDirectory();
-  const { dataset, profile } = setUp(directory, false, 150_000, 100_000);
+  const { dataset, profile } = await setUp(directory, false, 150_000, 100_000);
   const hotRows = new Set(profile.hotRows);
   const all = trainSamples(dataset);
   const isHot = (sample: PlainSample) => sample.bags.every((bag) => bag.every((row) => hotRows.has(row)));
@@ -215,7 +215,7 @@ slowTest("large datasets are packed with a second thread, to the same batches ev
 
 Deno.test("batches of one sample, and of more than there are", async () => {
   using directory = new TemporaryDirectory();
-  const { dataset, profile } = setUp(directory, true, 150_000, 60);
+  const { dataset, profile } = await setUp(directory, true, 150_000, 60);
   for (const batchSize of [1, 1000]) {
     using layout = await buildLayout(dataset, profile, { out: directory.join("layout"), batchSize });
     assert.equal(unpack(layout, "hot").length + unpack(layout, "cold").length, 60);
@@ -231,7 +231,7 @@ Deno.test("a dataset without train samples has a layout without batches", async 
 
 Deno.test("progress counts up to all samples", async () => {
   using directory = new TemporaryDirectory();
-  const { dataset } = setUp(directory, false, 0, 9000);
+  const { dataset } = await setUp(directory, false, 0, 9000);
   const told: [number, number][] = [];
   const onProgress = (done: number, total: number) => told.push([done, total]);
   (await buildLayout(dataset, undefined, { out: directory.join("layout"), batchSize: 64, onProgress }))
@@ -242,7 +242,7 @@ Deno.test("progress counts up to all samples", async () => {
 
 Deno.test("what does not fit is refused, and nothing is left behind", async () => {
   using directory = new TemporaryDirectory();
-  const { dataset, profile } = setUp(directory, false, 0, 100);
+  const { dataset, profile } = await setUp(directory, false, 0, 100);
   const other = writeDataset(directory.join("other"), { tableRows: TABLE_ROWS, denseFeatures: 0, splits: {} });
   const out = directory.join("layout");
   await assert.rejects(() => buildLayout(other, profile, { out, batchSize: 4 }), {

@@ -11,7 +11,7 @@ import { tinyDataset } from "../support/tiny_dataset.ts";
 
 const ROW_BYTES = 4 * 16;
 
-function setUp(directory: TemporaryDirectory, bags: boolean, skew: number, hotRows: number) {
+async function setUp(directory: TemporaryDirectory, bags: boolean, skew: number, hotRows: number) {
   const dataset = tinyDataset(directory.join("dataset"), {
     samples: { train: 5 * CHUNK_SAMPLES + 77, validation: 5, test: 5 },
     tableRows: [20_000, 20, 17_000],
@@ -22,7 +22,7 @@ function setUp(directory: TemporaryDirectory, bags: boolean, skew: number, hotRo
   });
   const hotMemory = ROW_BYTES * hotRows;
   const options = { out: directory.join("profile"), dim: 16, optimizer: "sgd", hotMemory, seed: 1 } as const;
-  return { dataset, profile: profileDataset(dataset, options) };
+  return { dataset, profile: await profileDataset(dataset, options) };
 }
 
 function filesOf(directory: string): Record<string, Uint8Array> {
@@ -42,7 +42,7 @@ const SHARES: [name: string, skew: number, hotRows: number, bags: boolean][] = [
 for (const [name, skew, hotRows, bags] of SHARES) {
   Deno.test(`threads divide a layout to the same bytes: ${name}${bags ? ", with bags" : ""}`, async () => {
     using directory = new TemporaryDirectory();
-    const { dataset, profile } = setUp(directory, bags, skew, hotRows);
+    const { dataset, profile } = await setUp(directory, bags, skew, hotRows);
     for (
       const [batchSize, ranks, shuffle] of [
         [100, 2, undefined],
@@ -65,7 +65,7 @@ for (const [name, skew, hotRows, bags] of SHARES) {
 
 Deno.test("a layout written past the system's cache has the same bytes, alone and divided", async () => {
   using directory = new TemporaryDirectory();
-  const { dataset, profile } = setUp(directory, false, 6, 1500);
+  const { dataset, profile } = await setUp(directory, false, 6, 1500);
   const seen = new Set<boolean>();
   const onProgress = () => directness("/cold.batches").forEach((direct) => seen.add(direct));
   const ordinary = directory.join("ordinary");
@@ -85,7 +85,7 @@ Deno.test("a layout written past the system's cache has the same bytes, alone an
 
 Deno.test("where one thread fails, all do, one says why, and nothing is left", async () => {
   using directory = new TemporaryDirectory();
-  const { dataset, profile } = setUp(directory, false, 6, 1500);
+  const { dataset, profile } = await setUp(directory, false, 6, 1500);
   // The last sample looks up a row that is not there; only the last rank reads it.
   const path = `${dataset.directory}/${splitFiles("train").indices}`;
   const indices = Deno.readFileSync(path);
@@ -104,8 +104,8 @@ Deno.test("where one thread fails, all do, one says why, and nothing is left", a
 Deno.test("threads with different datasets make no layout", async () => {
   using directory = new TemporaryDirectory();
   using other = new TemporaryDirectory();
-  const { dataset } = setUp(directory, false, 6, 0);
-  const { dataset: otherDataset } = setUp(other, false, 5, 0);
+  const { dataset } = await setUp(directory, false, 6, 0);
+  const { dataset: otherDataset } = await setUp(other, false, 5, 0);
   const options = { out: directory.join("layout"), batchSize: 100 };
   const errors = await layOutWithThreads([dataset, otherDataset], undefined, options);
   assert.equal(errors[0], "HotsetError: Cannot lay out: the dataset differs between ranks");

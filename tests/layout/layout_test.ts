@@ -22,7 +22,7 @@ async function smallLayout(directory: TemporaryDirectory, bags: boolean): Promis
     skew: 6,
   });
   const out = directory.join("profile");
-  const profile = profileDataset(dataset, {
+  const profile = await profileDataset(dataset, {
     out,
     dim: 16,
     optimizer: "sgd",

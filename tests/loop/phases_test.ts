@@ -20,7 +20,13 @@ for (const optimizer of OPTIMIZER_NAMES) {
       seed: 1,
       skew: 3,
     });
-    const profile = profileDataset(dataset, { out: folder.join("p"), dim: 16, optimizer, hotMemory: 16_384, seed: 1 });
+    const profile = await profileDataset(dataset, {
+      out: folder.join("p"),
+      dim: 16,
+      optimizer,
+      hotMemory: 16_384,
+      seed: 1,
+    });
     using layout = await buildLayout(dataset, profile, { out: folder.join("l"), batchSize: 32 });
     const plan = planModel({
       dim: 16,

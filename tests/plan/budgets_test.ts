@@ -18,7 +18,7 @@ const MODEL = planModel({
 });
 const SHAPE = { batchSize: BATCH, denseFeatures: 2, tables: 1, bags: true, lookupCapacity: BATCH * LOOKUPS };
 
-Deno.test("budgets expect what the look-ahead plan then does over an epoch", () => {
+Deno.test("budgets expect what the look-ahead plan then does over an epoch", async () => {
   const random = new Random(1);
   const draw = () => Math.floor(ROWS * random.uniform() ** 6);
   const batches = Array.from({ length: STEPS }, () => Array.from({ length: BATCH * LOOKUPS }, draw));
@@ -27,7 +27,7 @@ Deno.test("budgets expect what the look-ahead plan then does over an epoch", () 
   const samples = STEPS * BATCH;
   const host = 1e9;
   const budgets = planBudgets({
-    ...{ model: MODEL, batchShape: SHAPE, popularity: countedPopularity(counts, samples), samples, host },
+    ...{ model: MODEL, batchShape: SHAPE, popularity: await countedPopularity(counts, samples), samples, host },
     speed: 1000,
   });
   assert.deepEqual(budgets.map(({ share }) => share), [1, 0.5, 0.25, 0.1, 0.05]);
@@ -58,14 +58,14 @@ Deno.test("budgets expect what the look-ahead plan then does over an epoch", () 
   }
 });
 
-Deno.test("a budget that holds all rows in use fetches each once, and rows never looked up do not count", () => {
+Deno.test("a budget that holds all rows in use fetches each once, and rows never looked up do not count", async () => {
   const counts = new Uint32Array(ROWS);
   counts.fill(STEPS, 0, 100);
   const samples = STEPS * BATCH;
   const options = {
     model: MODEL,
     batchShape: SHAPE,
-    popularity: countedPopularity(counts, samples),
+    popularity: await countedPopularity(counts, samples),
     samples,
     host: 1e9,
   };

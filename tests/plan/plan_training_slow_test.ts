@@ -11,7 +11,7 @@ const ROOMY = { total: 1024 * GIB, available: 1024 * GIB };
 
 Deno.test("the planned host memory is near a real run's peak", async () => {
   using folder = new TemporaryDirectory();
-  const dataset = generateDataset(folder.join("clicks"), {
+  const dataset = await generateDataset(folder.join("clicks"), {
     samples: 4000,
     seed: 1,
     scale: 20,
@@ -40,9 +40,8 @@ Deno.test("the planned host memory is near a real run's peak", async () => {
     assert(lines.at(-1)!.includes('"result"'), new TextDecoder().decode(stderr));
     const { peakRssBytes } = JSON.parse(lines.at(-1)!);
     const config = resolveConfig("kaggle", { hotMemory: 64 * 2 ** 20 }, { mode, optimizer: "adagrad", ranks: 2 });
-    const { host } = planDataset(dataset, config, ROOMY).placements.find((plan) =>
-      plan.mode === mode && !plan.onDevice
-    )!;
+    const { placements } = await planDataset(dataset, config, ROOMY);
+    const { host } = placements.find((plan) => plan.mode === mode && !plan.onDevice)!;
     const ratio = host / peakRssBytes;
     assert(ratio > 0.8 && ratio < 1.25, `mode ${mode}: planned ${host}, peak ${peakRssBytes}`);
   }

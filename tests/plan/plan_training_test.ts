@@ -9,7 +9,7 @@ import { tinyDataset } from "../support/tiny_dataset.ts";
 const GIB = 2 ** 30;
 const ROOMY = { total: 1024 * GIB, available: 1024 * GIB };
 
-Deno.test("planDataset() expects what profiling then finds", () => {
+Deno.test("planDataset() expects what profiling then finds", async () => {
   using folder = new TemporaryDirectory();
   const dataset = tinyDataset(folder.join("data"), {
     samples: { train: 3000, validation: 0, test: 0 },
@@ -20,8 +20,8 @@ Deno.test("planDataset() expects what profiling then finds", () => {
     skew: 4,
   });
   const hotMemory = 100_000;
-  const plan = planDataset(dataset, resolveConfig("kaggle", { hotMemory, optimizer: "adagrad" }), ROOMY);
-  const { body } = profileDataset(dataset, {
+  const plan = await planDataset(dataset, resolveConfig("kaggle", { hotMemory, optimizer: "adagrad" }), ROOMY);
+  const { body } = await profileDataset(dataset, {
     out: folder.join("p"),
     dim: 16,
     optimizer: "adagrad",

@@ -60,10 +60,10 @@ function hotSampleShare(dataset: Dataset, profile: Profile): number {
 }
 
 for (const bags of [false, true]) {
-  Deno.test(`exact counts: the most used rows fill the budget, small tables are whole${bags ? ", with bags" : ""}`, () => {
+  Deno.test(`exact counts: the most used rows fill the budget, small tables are whole${bags ? ", with bags" : ""}`, async () => {
     using directory = new TemporaryDirectory();
     const dataset = skewedDataset(bags);
-    const { body, hotRows } = profiler(directory, dataset)({});
+    const { body, hotRows } = await profiler(directory, dataset)({});
     const counts = dataset.readCounts();
     const used = body.tables.map(({ rows }, t) =>
       counts.subarray(dataset.firstRows[t], dataset.firstRows[t] + rows).filter((count) => count > 0).length
@@ -93,14 +93,14 @@ for (const bags of [false, true]) {
   });
 
   if (bags && seriesLength({ test: 0, all: 1, evidence: 1 }) === 0) continue;
-  slowTest(`the coverage curve agrees with profiles of its budgets${bags ? ", with bags" : ""}`, () => {
+  slowTest(`the coverage curve agrees with profiles of its budgets${bags ? ", with bags" : ""}`, async () => {
     using directory = new TemporaryDirectory();
     const dataset = skewedDataset(bags);
     const profile = profiler(directory, dataset);
-    const { coverage } = profile({ hotMemory: 0 }).body;
+    const { coverage } = (await profile({ hotMemory: 0 })).body;
     assert.deepEqual(coverage.map(({ budget }) => budget / (1 << 20)), DOUBLED);
     for (const { budget, hotBytes, lookupShare, sampleShare } of coverage) {
-      const found = profile({ hotMemory: budget });
+      const found = await profile({ hotMemory: budget });
       assert.equal(hotBytes, found.body.hotBytes);
       assert.ok(Math.abs(lookupShare - found.body.hotLookupShare) < 1e-12);
       // 20,000 of the 30,000 samples were drawn.
@@ -110,67 +110,69 @@ for (const bags of [false, true]) {
   });
 }
 
-Deno.test("the coverage curve has the chosen budget and its double, unless they hold every row", () => {
+Deno.test("the coverage curve has the chosen budget and its double, unless they hold every row", async () => {
   using directory = new TemporaryDirectory();
   const profile = profiler(directory, skewedDataset());
-  const budgets = (hotMemory: number) => profile({ hotMemory }).body.coverage.map(({ budget }) => budget / (1 << 20));
-  assert.deepEqual(budgets(3 << 20), [...DOUBLED, 3, 6].sort((a, b) => a - b));
-  assert.deepEqual(budgets(4 << 20), DOUBLED);
-  assert.deepEqual(budgets(100 << 20), DOUBLED);
+  const budgets = async (hotMemory: number) =>
+    (await profile({ hotMemory })).body.coverage.map(({ budget }) => budget / (1 << 20));
+  assert.deepEqual(await budgets(3 << 20), [...DOUBLED, 3, 6].sort((a, b) => a - b));
+  assert.deepEqual(await budgets(4 << 20), DOUBLED);
+  assert.deepEqual(await budgets(100 << 20), DOUBLED);
 });
 
-Deno.test("a budget of 0 makes nothing hot", () => {
+Deno.test("a budget of 0 makes nothing hot", async () => {
   using directory = new TemporaryDirectory();
-  const { body, hotRows } = profiler(directory, skewedDataset())({ hotMemory: 0 });
+  const { body, hotRows } = await profiler(directory, skewedDataset())({ hotMemory: 0 });
   assert.deepEqual([hotRows.length, body.hotBytes, body.hotLookupShare, body.threshold], [0, 0, 0, null]);
   assert.ok(body.tables.every(({ whole, hotRows, cutoff }) => !whole && hotRows === 0 && cutoff === null));
 });
 
-Deno.test("a budget that holds every row makes every row hot, and one byte less does not", () => {
+Deno.test("a budget that holds every row makes every row hot, and one byte less does not", async () => {
   using directory = new TemporaryDirectory();
   const profile = profiler(directory, skewedDataset());
   for (const sampleRate of [undefined, 5]) {
-    const { body, hotRows } = profile({ hotMemory: ALL_ROWS * 64, sampleRate });
+    const { body, hotRows } = await profile({ hotMemory: ALL_ROWS * 64, sampleRate });
     assert.deepEqual([hotRows.length, body.hotLookupShare, body.threshold], [ALL_ROWS, 1, null]);
     assert.ok(body.tables.every(({ whole }) => whole) && hotRows.every((row, i) => row === i));
   }
-  const { body } = profile({ hotMemory: ALL_ROWS * 64 - 1 });
+  const { body } = await profile({ hotMemory: ALL_ROWS * 64 - 1 });
   assert.ok(body.floorReached && body.hotLookupShare === 1 && body.hotRows < ALL_ROWS);
 });
 
-slowTest("any budget works: small tables are whole in twice their bytes, below that their rows compete", () => {
+slowTest("any budget works: small tables are whole in twice their bytes, below that their rows compete", async () => {
   using directory = new TemporaryDirectory();
   const dataset = skewedDataset();
   const profile = profiler(directory, dataset);
   const counts = dataset.readCounts();
   const twice = 2 * SMALL_ROWS * 64;
   for (const sampleRate of [undefined, 5]) {
-    const whole = (hotMemory: number) => profile({ hotMemory, sampleRate }).body.tables.map(({ whole }) => whole);
-    assert.deepEqual(whole(twice), [true, false, false, true, false]);
-    assert.deepEqual(whole(twice - 1), [false, false, false, false, false]);
+    const whole = async (hotMemory: number) =>
+      (await profile({ hotMemory, sampleRate })).body.tables.map(({ whole }) => whole);
+    assert.deepEqual(await whole(twice), [true, false, false, true, false]);
+    assert.deepEqual(await whole(twice - 1), [false, false, false, false, false]);
   }
   let last = 0;
   for (const rows of [1, 60, SMALL_ROWS, 2 * SMALL_ROWS - 1]) {
-    const { body, hotRows } = profile({ hotMemory: rows * 64 + 63 });
+    const { body, hotRows } = await profile({ hotMemory: rows * 64 + 63 });
     assert.equal(body.hotRows, rows, "the budget is filled");
     assert.ok(hotRows.every((row) => counts[row] > 0));
     assert.ok(body.hotLookupShare > last);
     last = body.hotLookupShare;
-    const sampled = profile({ hotMemory: rows * 64, sampleRate: 5 }).body;
+    const sampled = (await profile({ hotMemory: rows * 64, sampleRate: 5 })).body;
     assert.ok(sampled.hotRows <= rows);
   }
 });
 
-Deno.test("a budget below one row makes nothing hot, a budget of one row makes one row hot", () => {
+Deno.test("a budget below one row makes nothing hot, a budget of one row makes one row hot", async () => {
   using directory = new TemporaryDirectory();
   const profile = profiler(directory, skewedDataset());
   for (const sampleRate of [undefined, 5]) {
-    for (const hotMemory of [1, 63]) assert.equal(profile({ hotMemory, sampleRate }).body.hotRows, 0);
+    for (const hotMemory of [1, 63]) assert.equal((await profile({ hotMemory, sampleRate })).body.hotRows, 0);
   }
-  assert.equal(profile({ hotMemory: 64 }).body.hotRows, 1);
+  assert.equal((await profile({ hotMemory: 64 })).body.hotRows, 1);
 });
 
-slowTest("a log of small tables alone can be hot to any share of its samples", () => {
+slowTest("a log of small tables alone can be hot to any share of its samples", async () => {
   using directory = new TemporaryDirectory();
   const dataset = tinyDataset(directory.join("dataset"), {
     samples: { train: 6000, validation: 5, test: 5 },
@@ -181,34 +183,35 @@ slowTest("a log of small tables alone can be hot to any share of its samples", (
     skew: 3,
   });
   const profile = profiler(directory, dataset);
-  const { coverage } = profile({ hotMemory: 0 }).body;
+  const { coverage } = (await profile({ hotMemory: 0 })).body;
   assert.equal(coverage.at(-1)!.sampleShare, 1);
   for (const share of [0.05, 0.6, 1]) {
     let low = 0, high = dataset.rows; // rows of about the smallest budget that reaches the share
     while (high - low > 16) {
       const middle = Math.floor((low + high) / 2);
-      if (profile({ hotMemory: middle * 64 }).body.hotSampleShare >= share) high = middle;
+      if ((await profile({ hotMemory: middle * 64 })).body.hotSampleShare >= share) high = middle;
       else low = middle;
     }
-    const found = hotSampleShare(dataset, profile({ hotMemory: high * 64 }));
+    const found = hotSampleShare(dataset, await profile({ hotMemory: high * 64 }));
     assert.ok(Math.abs(found - share) < 0.02, `${found} hot where ${share} was sought`);
   }
 });
 
-Deno.test("optimizer state takes its part of the budget", () => {
+Deno.test("optimizer state takes its part of the budget", async () => {
   using directory = new TemporaryDirectory();
   const profile = profiler(directory, skewedDataset());
-  const hotRows = (["sgd", "rwsadagrad", "adagrad"] as const).map((optimizer) =>
-    profile({ optimizer, hotMemory: 2_200_000 }).body.hotRows
-  );
+  const hotRows: number[] = [];
+  for (const optimizer of ["sgd", "rwsadagrad", "adagrad"] as const) {
+    hotRows.push((await profile({ optimizer, hotMemory: 2_200_000 })).body.hotRows);
+  }
   assert.deepEqual(hotRows, [64, 68, 128].map((bytes) => Math.floor(2_200_000 / bytes)));
 });
 
-Deno.test("a sampled profile stays within the budget and reports its estimate against the exact size", () => {
+Deno.test("a sampled profile stays within the budget and reports its estimate against the exact size", async () => {
   using directory = new TemporaryDirectory();
   const dataset = skewedDataset();
   const progress: number[] = [];
-  const { body, hotRows } = profiler(directory, dataset)({
+  const { body, hotRows } = await profiler(directory, dataset)({
     sampleRate: 5,
     hotMemory: 1_200_000,
     onProgress: (done, total) => progress.push(done / total),
@@ -227,7 +230,7 @@ Deno.test("a sampled profile stays within the budget and reports its estimate ag
   assert.equal(body.hotBytesExact, body.tables.reduce((sum, { exact }) => sum + exact, 0) * 64);
 });
 
-Deno.test("the sample grows until it settles: not for a few popular rows, to four times its share for rare ones", () => {
+Deno.test("the sample grows until it settles: not for a few popular rows, to four times its share for rare ones", async () => {
   using directory = new TemporaryDirectory();
   const rows = 50_000, samples = 200_000;
   // 90 rows share nine lookups of ten evenly; 20,000 others have one lookup each.
@@ -237,34 +240,34 @@ Deno.test("the sample grows until it settles: not for a few popular rows, to fou
   );
   const train = { labels: new Uint8Array(samples), dense: new Float32Array(0), ids };
   const dataset = writeDataset(directory.join("dataset"), { tableRows: [rows], denseFeatures: 0, splits: { train } });
-  const sample = (hotMemory: number, sampleRate: number) => {
-    const { body } = profiler(directory, dataset)({ sampleRate, hotMemory });
+  const sample = async (hotMemory: number, sampleRate: number) => {
+    const { body } = await profiler(directory, dataset)({ sampleRate, hotMemory });
     return [body.sampleRate, body.settled];
   };
-  assert.deepEqual(sample(300 * 64, 5), [5, true]);
-  assert.deepEqual(sample(15_000 * 64, 5), [20, false]);
-  assert.deepEqual(sample(15_000 * 64, 40), [100, true]);
+  assert.deepEqual(await sample(300 * 64, 5), [5, true]);
+  assert.deepEqual(await sample(15_000 * 64, 5), [20, false]);
+  assert.deepEqual(await sample(15_000 * 64, 40), [100, true]);
 });
 
-Deno.test("a sample of 100 percent finds what exact counts find", () => {
+Deno.test("a sample of 100 percent finds what exact counts find", async () => {
   using directory = new TemporaryDirectory();
   const profile = profiler(directory, skewedDataset());
-  const sampled = profile({ sampleRate: 100 }).body;
-  const exact = profile({}).body;
+  const sampled = (await profile({ sampleRate: 100 })).body;
+  const exact = (await profile({})).body;
   assert.deepEqual([sampled.hotRows, sampled.hotLookupShare], [exact.hotRows, exact.hotLookupShare]);
 });
 
-Deno.test("the same seed gives the same profile, another seed another sample", () => {
+Deno.test("the same seed gives the same profile, another seed another sample", async () => {
   using directory = new TemporaryDirectory();
   const profile = profiler(directory, skewedDataset());
   const options = { sampleRate: 2, hotMemory: 1_200_000 };
-  const { id } = profile(options);
-  assert.equal(profile(options).id, id);
+  const { id } = await profile(options);
+  assert.equal((await profile(options)).id, id);
   assert.equal(Profile.open(directory.join("profile")).id, id);
-  assert.notEqual(profile({ ...options, seed: 2 }).id, id);
+  assert.notEqual((await profile({ ...options, seed: 2 })).id, id);
 });
 
-Deno.test("options that make no sense are refused", () => {
+Deno.test("options that make no sense are refused", async () => {
   using directory = new TemporaryDirectory();
   const profile = profiler(directory, skewedDataset());
   const cases: [Partial<ProfileOptions>, RegExp][] = [
@@ -276,7 +279,7 @@ Deno.test("options that make no sense are refused", () => {
     [{ dim: 0 }, /the embedding dimension 0 is not a positive whole number/],
   ];
   for (const [options, message] of cases) {
-    assert.throws(
+    await assert.rejects(
       () => profile(options),
       (error: HotsetError) => error.name === "HotsetError" && message.test(error.message),
     );
@@ -288,11 +291,11 @@ Deno.test("options that make no sense are refused", () => {
   );
 });
 
-Deno.test("a dataset without train samples has a profile", () => {
+Deno.test("a dataset without train samples has a profile", async () => {
   using directory = new TemporaryDirectory();
   const dataset = writeDataset(directory.join("dataset"), { tableRows: [3, 40_000], denseFeatures: 0, splits: {} });
   for (const sampleRate of [undefined, 5]) {
-    const { body } = profiler(directory, dataset)({ hotMemory: 64_000, sampleRate });
+    const { body } = await profiler(directory, dataset)({ hotMemory: 64_000, sampleRate });
     assert.deepEqual([body.hotRows, body.hotLookupShare], [3, 0]);
   }
 });
@@ -303,12 +306,12 @@ for (const order of ["frequency", "shuffled"] as const) {
       criteoRowsAbsent ? `: ${criteoRowsAbsent}` : ""
     }`,
     ignore: criteoRowsAbsent !== undefined,
-    fn() {
+    async fn() {
       using directory = new TemporaryDirectory();
       const dataset = writeDataset(directory.join("dataset"), criteoRows([0, 1, 2], order));
       for (const hotMemory of [4 << 20, 8 << 20]) {
         const { hotBytesEstimate: { low, value, high }, hotBytesExact, threshold } =
-          profiler(directory, dataset)({ hotMemory }).body;
+          (await profiler(directory, dataset)({ hotMemory })).body;
         assert.ok(threshold !== null);
         assert.ok(low < high && low <= hotBytesExact && hotBytesExact <= high);
         assert.ok(Math.abs(value - hotBytesExact) <= 0.1 * hotBytesExact, `${value} for ${hotBytesExact}`);

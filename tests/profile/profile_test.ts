@@ -5,12 +5,12 @@ import { profileDataset } from "../../src/profile/profile_dataset.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
-function smallProfile(directory: TemporaryDirectory) {
+async function smallProfile(directory: TemporaryDirectory) {
   const options = { samples: { train: 500, validation: 10, test: 10 }, denseFeatures: 1, bags: false, skew: 2 };
   const dataset = tinyDataset(directory.join("dataset"), { ...options, tableRows: [10, 20_000], seed: 1 });
   const other = tinyDataset(directory.join("other"), { ...options, tableRows: [10, 20_000], seed: 2 });
   const out = directory.join("profile");
-  const profile = profileDataset(dataset, { out, dim: 16, optimizer: "sgd", hotMemory: 8000, seed: 1 });
+  const profile = await profileDataset(dataset, { out, dim: 16, optimizer: "sgd", hotMemory: 8000, seed: 1 });
   return { dataset, other, profile };
 }
 
@@ -20,9 +20,9 @@ function rewrite(directory: string, body: unknown, rows: Uint32Array): void {
   writer.commit(body);
 }
 
-Deno.test("a profile opens with what was written, and belongs to its dataset alone", () => {
+Deno.test("a profile opens with what was written, and belongs to its dataset alone", async () => {
   using directory = new TemporaryDirectory();
-  const { dataset, other, profile } = smallProfile(directory);
+  const { dataset, other, profile } = await smallProfile(directory);
   const opened = Profile.open(profile.directory);
   assert.deepEqual([opened.id, opened.body, opened.hotRows], [profile.id, profile.body, profile.hotRows]);
   opened.expectDataset(dataset);
@@ -32,9 +32,9 @@ Deno.test("a profile opens with what was written, and belongs to its dataset alo
   });
 });
 
-Deno.test("profiles that contradict themselves do not open", () => {
+Deno.test("profiles that contradict themselves do not open", async () => {
   using directory = new TemporaryDirectory();
-  const { body, hotRows, directory: path } = smallProfile(directory).profile;
+  const { body, hotRows, directory: path } = (await smallProfile(directory)).profile;
   const cases: [Partial<ProfileBody>, Uint32Array, RegExp][] = [
     [{}, hotRows.subarray(1), /hot_rows.u32 has \d+ bytes, but its manifest implies \d+/],
     [{}, hotRows.slice().reverse(), /hot_rows.u32 is not an ascending list of rows below 20010/],
@@ -52,9 +52,9 @@ Deno.test("profiles that contradict themselves do not open", () => {
   }
 });
 
-Deno.test("a profile that was cut off does not open", () => {
+Deno.test("a profile that was cut off does not open", async () => {
   using directory = new TemporaryDirectory();
-  const { profile } = smallProfile(directory);
+  const { profile } = await smallProfile(directory);
   Deno.truncateSync(`${profile.directory}/${HOT_ROWS_FILE}`, 8);
   assert.throws(() => Profile.open(profile.directory), /hot_rows.u32 has 8 bytes instead of \d+/);
 });

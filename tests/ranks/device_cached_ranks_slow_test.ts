@@ -94,7 +94,7 @@ Deno.test("every device fetches all missing rows, and one of them writes each ev
   const dataset = datasetOf(directory, 2);
   using layout = await ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
   await using cached = await open(config, 2, dataset, layout, 40) as DeviceCachedRanks;
-  cached.initialise(new Float32Array(cached.memory.plan.denseWords), 1);
+  await cached.initialise(new Float32Array(cached.memory.plan.denseWords), 1);
   const rowBytes = 4 * rowWords(config);
   const listBytes = (rows: number) => 4 * 4 * Math.ceil(rows / 4);
   const before = cached.takeCounts();

@@ -90,7 +90,7 @@ Deno.test("host memory gets the rows of the device, under their numbers, before 
   const trained = async (extraSlots?: number) => {
     const group = await open(config, dataset, layout, extraSlots, directory.join("rows"));
     const { plan } = group.memory;
-    group.initialise(new Float32Array(plan.denseWords).fill(0.1), 1);
+    await group.initialise(new Float32Array(plan.denseWords).fill(0.1), 1);
     for (let step = 0; step < layout.batches("cold"); step++) {
       const slot = group.acquire();
       const batch = group.batches[slot];
@@ -126,7 +126,7 @@ Deno.test("a step copies the batch, missing rows and evicted rows, and does not 
   const dataset = datasetOf(directory, 1);
   using layout = await ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
   await using group = await open(config, dataset, layout, 40) as DeviceCachedRanks;
-  group.initialise(new Float32Array(group.memory.plan.denseWords), 1);
+  await group.initialise(new Float32Array(group.memory.plan.denseWords), 1);
   const { shape } = group.memory.plan;
   const rowBytes = 4 * (shape.dim + rowStateWords(shape.optimizer, shape.dim));
   const backend = group.memory.device as CudaBackend;
@@ -164,7 +164,7 @@ Deno.test("a step with rows on disk does not wait for the device", async () => {
   const dataset = datasetOf(directory, 1);
   using layout = await ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
   await using group = await open(config, dataset, layout, 1, directory.join("rows"));
-  group.initialise(new Float32Array(group.memory.plan.denseWords), 1);
+  await group.initialise(new Float32Array(group.memory.plan.denseWords), 1);
   const { device } = group.memory.device as CudaBackend;
   const { synchronize } = device;
   let waits = 0;

@@ -186,7 +186,7 @@ Deno.test("a GPU that fails ends the run on all with its reason", async () => {
   const config = configOf("gpu", "sgd", "pooled", 2);
   using layout = await laidOut(directory, dataset, config);
   await using group = await openRanks(config, planFor(config, dataset), batchesOf(layout), () => {});
-  group.initialise(new Float32Array(planFor(config, dataset).denseWords), 1);
+  await group.initialise(new Float32Array(planFor(config, dataset).denseWords), 1);
   const slot = group.acquire();
   const batch = group.batches[slot];
   layout.readBatch("cold", 0, batch);

@@ -35,7 +35,7 @@ for (const { hosts, skew, hotRows } of CASES.slice(0, seriesLength({ test: 1, al
         seed: 2,
         skew,
       });
-      const profile = profileDataset(dataset, {
+      const profile = await profileDataset(dataset, {
         out: directory.join("profile"),
         dim: DIM,
         optimizer: "sgd",

@@ -74,7 +74,7 @@ Deno.test({
 
 /** A run on generated data and its profile, reported. */
 async function writeReports(folder: TemporaryDirectory): Promise<string[]> {
-  const dataset = generateDataset(folder.join("clicks"), {
+  const dataset = await generateDataset(folder.join("clicks"), {
     samples: 6000,
     seed: 1,
     scale: 100,
@@ -93,7 +93,7 @@ async function writeReports(folder: TemporaryDirectory): Promise<string[]> {
   const profiles = folder.join("profiles");
   const [profile] = [...Deno.readDirSync(profiles)];
   const files = [folder.join("profile.html"), folder.join("run.html")];
-  writeProfileReport(Profile.open(`${profiles}/${profile.name}`), dataset, files[0]);
+  await writeProfileReport(Profile.open(`${profiles}/${profile.name}`), dataset, files[0]);
   await writeRunReport(run, files[1]);
   return files;
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Tally } from "../../src/profile/tally.ts";
 import { popularityCurve } from "../../src/report/html/popularity.ts";
 import { nextDoubling, writeProfileReport } from "../../src/report/html/profile_report.ts";
 import type { ProfileBody } from "../../src/profile/profile.ts";
@@ -53,7 +54,7 @@ Deno.test("nextDoubling() says where there is nothing to buy, and what the first
 Deno.test("popularityCurve() is thinned, exact at its points, and ends at the last accessed row", () => {
   const counts = Uint32Array.from({ length: 100_000 }, (_, i) => i < 60_000 ? Math.floor(60_000 / (i + 1)) : 0)
     .reverse();
-  const curve = popularityCurve(counts, 777);
+  const curve = popularityCurve(new Tally(counts), 777);
   assert(curve.length < 150, `${curve.length} points`);
   for (const { rank, accesses } of curve) assert.equal(accesses, Math.floor(60_000 / rank), `rank ${rank}`);
   assert.deepEqual(curve[0], { rank: 1, accesses: 60_000 });
@@ -62,11 +63,16 @@ Deno.test("popularityCurve() is thinned, exact at its points, and ends at the la
 });
 
 Deno.test("popularityCurve() of a table without accesses is empty", () => {
-  assert.deepEqual(popularityCurve(new Uint32Array(5), 0), []);
-  assert.deepEqual(popularityCurve(Uint32Array.of(7), 1), [{ rank: 1, accesses: 7 }]);
+  assert.deepEqual(popularityCurve(new Tally(new Uint32Array(5)), 0), []);
+  assert.deepEqual(popularityCurve(new Tally(Uint32Array.of(7)), 1), [{ rank: 1, accesses: 7 }]);
+  const most = 2 ** 32 - 1; // where counts are saturated
+  assert.deepEqual(popularityCurve(new Tally(Uint32Array.of(most, 70_000)), 0), [
+    { rank: 1, accesses: most },
+    { rank: 2, accesses: 70_000 },
+  ]);
 });
 
-Deno.test("writeProfileReport() writes one file with nothing to load, names escaped, at every kind of budget", () => {
+Deno.test("writeProfileReport() writes one file with nothing to load, names escaped, at every kind of budget", async () => {
   using folder = new TemporaryDirectory();
   const dataset = tinyDataset(folder.join("a & 'b'"), {
     samples: { train: 2000, validation: 0, test: 0 },
@@ -79,7 +85,7 @@ Deno.test("writeProfileReport() writes one file with nothing to load, names esca
   for (const hotMemory of [0, 65_536, MIB, 64 * MIB]) {
     const options = { out: folder.join("profile"), dim: 16, optimizer: "sgd", hotMemory, seed: 1 } as const;
     const file = folder.join("reports", `${hotMemory}.html`);
-    writeProfileReport(profileDataset(dataset, options), dataset, file);
+    await writeProfileReport(await profileDataset(dataset, options), dataset, file);
     const html = Deno.readTextFileSync(file);
     assert.match(html, /<h1>Popular rows of a &#38; &#39;b&#39;<\/h1>/);
     assert(
@@ -92,7 +98,7 @@ Deno.test("writeProfileReport() writes one file with nothing to load, names esca
   assert.deepEqual([...Deno.readDirSync(folder.join("reports"))].filter(({ name }) => name.startsWith(".")), []);
 });
 
-Deno.test("writeProfileReport() refuses another dataset's profile and a file that cannot be", () => {
+Deno.test("writeProfileReport() refuses another dataset's profile and a file that cannot be", async () => {
   using folder = new TemporaryDirectory();
   const options = {
     samples: { train: 50, validation: 0, test: 0 },
@@ -103,9 +109,15 @@ Deno.test("writeProfileReport() refuses another dataset's profile and a file tha
   };
   const dataset = tinyDataset(folder.join("one"), { ...options, seed: 1 });
   const other = tinyDataset(folder.join("two"), { ...options, seed: 2 });
-  const profile = profileDataset(dataset, { out: folder.join("p"), dim: 4, optimizer: "sgd", hotMemory: 0, seed: 1 });
-  assert.throws(() => writeProfileReport(profile, other, folder.join("r.html")), /it was not made from dataset/);
-  assert.throws(
+  const profile = await profileDataset(dataset, {
+    out: folder.join("p"),
+    dim: 4,
+    optimizer: "sgd",
+    hotMemory: 0,
+    seed: 1,
+  });
+  await assert.rejects(() => writeProfileReport(profile, other, folder.join("r.html")), /it was not made from dataset/);
+  await assert.rejects(
     () => writeProfileReport(profile, dataset, folder.join("one", "manifest.json", "r.html")),
     /^HotsetError: Cannot write .*r\.html: /,
   );

@@ -38,7 +38,7 @@ async function counted<T>(what: string, work: () => Promise<T>, least: number): 
 Deno.test("preparing, laying out, training and evaluating let the event loop turn", async () => {
   using directory = new TemporaryDirectory();
   const log = directory.join("log.tsv");
-  writeCriteoLog(log, { samples: 150_000, seed: 1, scale: 500, fractions: { validation: 0.2, test: 0.2 } });
+  await writeCriteoLog(log, { samples: 150_000, seed: 1, scale: 500, fractions: { validation: 0.2, test: 0.2 } });
   const inputs = [log];
   const out = directory.join("data");
   const dataset = await counted("prepare", () => prepareDataset({ inputs, format: "criteo", out }), 10);

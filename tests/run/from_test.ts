@@ -92,13 +92,14 @@ Deno.test("--from: generated data of another seed is another world", async () =>
       ...{ seed, samples, scale: 100_000 },
       fractions: { validation: 0.1, test: 0.1 },
     });
-  const first = generate("first", 1, 500);
+  const first = await generate("first", 1, 500);
   const run = directory.join("run");
   const config = { ...CONFIG, batchSize: 100 };
   await startRun(config, first, { out: run, report: silent });
-  await startRun(config, generate("more", 1, 700), { out: directory.join("next"), from: run, report: silent });
+  const more = await generate("more", 1, 700);
+  await startRun(config, more, { out: directory.join("next"), from: run, report: silent });
   await assert.rejects(
-    startRun(config, generate("other", 2, 500), { out: directory.join("no"), from: run, report: silent }),
+    startRun(config, await generate("other", 2, 500), { out: directory.join("no"), from: run, report: silent }),
     /has another dictionary/,
   );
 });

@@ -179,14 +179,14 @@ Deno.test("a grown model is scored, exported, packed and reproduced without the 
       for (const day of [first, second]) Deno.removeSync(day, { recursive: true });
     }
     const packed = days.join(`${kind}.hotset`);
-    packRun(run, packed, quiet);
+    await packRun(run, packed, quiet);
     const tomorrow = [days.log(3)];
     const next = days.join(`${kind}-next`);
     await days.train(3, next, CONFIG, kind === "disk" ? packed : run);
     ends.push({
       scores: await Promise.all([run, packed].map((model) => evaluateRun(model, tomorrow, quiet))),
       within: await evaluateRun(run, tomorrow, quiet, { memory: { share: .1 } }),
-      exported: exportRun(run, "safetensors", days.join(`${kind}.safetensors`), quiet).map((file) =>
+      exported: (await exportRun(run, "safetensors", days.join(`${kind}.safetensors`), quiet)).map((file) =>
         Deno.readFileSync(file)
       ),
       next: wordsOf(`${next}/last`),

@@ -107,7 +107,7 @@ Deno.test("a model grows: rows and optimizer state of known values come along, n
   const begun = Checkpoint.open(`${first}/best`);
   const dataset = Dataset.open(readRun(second).dataset);
   const plan = planModel({ ...begun.body.model, tableRows: dataset.body.tables.map(({ rows }) => rows) });
-  const grown = rowsOf(begun.grownTo(plan.shape, rowGrowth(encodingOf(begun.directory), dataset)!));
+  const grown = rowsOf(begun.grownTo(plan.shape, rowGrowth(await encodingOf(begun.directory), dataset)!));
   const [before, dim] = [rowsOf(begun), CONFIG.dim];
   const initial = new Float32Array(plan.rows * dim);
   new InitialRows(plan.shape, begun.body.seed).write(0, plan.rows, initial, 0);
@@ -237,7 +237,7 @@ slowTest("a model grows from a packed run to the same bits, and that run is repr
   const raw = rawOf(directory);
   const first = directory.join("first");
   await trainOn([writeLog(directory, "day1.csv", DAY_1)], raw, CONFIG, { out: first, report: silent });
-  packRun(first, directory.join("day1.hotset"), silent);
+  await packRun(first, directory.join("day1.hotset"), silent);
   const day2 = writeLog(directory, "day2.csv", DAY_2);
   const ends: Checkpoint[] = [];
   for (const from of ["first", "day1.hotset"]) {

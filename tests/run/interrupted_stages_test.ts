@@ -28,7 +28,7 @@ function names(directory: string): string[] {
 
 Deno.test("interrupted by what they report: generate, layout", async () => {
   using place = new TemporaryDirectory();
-  const dataset = generateDataset(place.join("data"), GENERATED);
+  const dataset = await generateDataset(place.join("data"), GENERATED);
   const stages = {
     generate: () => generateDataset(place.join("other"), { ...GENERATED, onProgress: interrupt }),
     "generate --raw": () => writeCriteoLog(place.join("log.tsv"), { ...GENERATED, onProgress: interrupt }),
@@ -42,7 +42,7 @@ Deno.test("interrupted by what they report: generate, layout", async () => {
 
 slowTest("interrupted by a signal: prepare and encode, of every kind of reader", async () => {
   using place = new TemporaryDirectory();
-  writeCriteoLog(place.join("log.tsv"), GENERATED);
+  await writeCriteoLog(place.join("log.tsv"), GENERATED);
   Deno.writeTextFileSync(place.join("schema.json"), JSON.stringify(SCHEMA));
   const rows = Array.from({ length: 3000 }, (_, i) => `${i % 2},${i % 7},item${i % 50}\n`);
   Deno.writeTextFileSync(place.join("log.csv"), `clicked,price,item\n${rows.join("")}`);

@@ -16,14 +16,14 @@ Deno.test("predict keeps columns of any kind, and others, in the order of the ro
   const inputs = [first, second];
   const kept = await keepColumns(trained.run, inputs, ["request", "city"]);
   const scores = await predictRun(trained.run, inputs, { blas: "wasm" }, () => {});
-  writeScores(scores, out, "csv", kept);
+  await writeScores(scores, out, "csv", kept);
   const [head, ...lines] = Deno.readTextFileSync(out).trimEnd().split("\n");
   assert.equal(head, "row,probability,request,city");
   assert.deepEqual(
     lines,
     rows.map(({ request, city }, i) => `${i},${scores[i].toPrecision(7)},${request},${city}`),
   );
-  writeScores(scores, out, "json", kept);
+  await writeScores(scores, out, "json", kept);
   const { event, row, kept: values } = JSON.parse(Deno.readTextFileSync(out).split("\n")[3]);
   assert.deepEqual([event, row, values], ["score", 3, {
     request: 'a, "b"',
@@ -33,7 +33,7 @@ Deno.test("predict keeps columns of any kind, and others, in the order of the ro
     keepColumns(trained.run, inputs, ["requests"]),
     /^UsageError: Cannot keep column requests: .*a\.csv has no such column; did you mean "request"\?$/,
   );
-  assert.throws(
+  await assert.rejects(
     () => writeScores(scores.subarray(1), out, "csv", kept),
     /^HotsetError: Cannot write request, city beside the scores: 50 rows were read and 49 scored/,
   );

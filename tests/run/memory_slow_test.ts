@@ -56,7 +56,7 @@ for (
 
 Deno.test("a run takes the tables, their optimizer state, the hot rows and less than 400 MB", async () => {
   using place = new Workplace();
-  const dataset = generateDataset(place.join("data"), {
+  const dataset = await generateDataset(place.join("data"), {
     samples: 20_000,
     seed: 1,
     scale: 8,
@@ -85,7 +85,7 @@ for (const ranks of [1, 2]) {
   Deno.test(`the process keeps its memory budget: ranks ${ranks}`, async () => {
     using place = new Workplace();
     const fractions = { validation: 0.1, test: 0.1 };
-    const { directory } = generateDataset(place.join("data"), { samples: 200_000, seed: 1, scale: 4, fractions });
+    const { directory } = await generateDataset(place.join("data"), { samples: 200_000, seed: 1, scale: 4, fractions });
     const flags = ["--preset", "kaggle", "--optimizer", "adagrad", "--batch-size", "2048", "--learning-rate", "0.01"];
     const train = ["train", directory, ...flags, "--ranks", `${ranks}`, "--no-save", "--quiet", "--memory"];
     const { stderr } = await place.run(...train, "1MiB");

@@ -31,7 +31,7 @@ slowTest("a run that was moved away from its data predicts, evaluates, exports a
   const input = elsewhere.join("new.csv");
   Deno.writeTextFileSync(input, csvOf(ROWS, COLUMNS.map(({ name }) => name)));
   const used = async (run: string, file: string) => {
-    exportRun(run, "safetensors", elsewhere.join(file), silent);
+    await exportRun(run, "safetensors", elsewhere.join(file), silent);
     using model = await openModel(run);
     return {
       scores: await predictRun(run, [input], { blas: "wasm" }, silent),

@@ -50,7 +50,7 @@ for (const way of WAYS) {
 
 Deno.test("a rate that is far too high ends a run on a device as diverged, where ReLU hid it once", async () => {
   using directory = new TemporaryDirectory();
-  const dataset = generateDataset(directory.join("data"), {
+  const dataset = await generateDataset(directory.join("data"), {
     ...{ samples: 4000, scale: 3000, seed: 123, fractions: { validation: 0.05, test: 0.1 } },
   });
   const config = resolveConfig("kaggle", {

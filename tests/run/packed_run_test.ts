@@ -9,7 +9,7 @@ import { packRun, UsableRun } from "../../src/run/packed_run.ts";
 import { ENCODING } from "../../src/run/run_record.ts";
 import { evaluateRun, predictRun } from "../../src/run/score_run.ts";
 import { openModel } from "../../src/serving/scoring_model.ts";
-import { measure } from "../../src/storage/artifact.ts";
+import { measure } from "../../src/storage/file_entry.ts";
 import { writeZip } from "../../src/storage/stored_zip.ts";
 import { COLUMNS, csvOf, logRow, TrainedRun } from "../serving/support.ts";
 import { slowTest } from "../support/series.ts";
@@ -26,7 +26,7 @@ slowTest(
     const input = elsewhere.join("new.csv");
     Deno.writeTextFileSync(input, csvOf(ROWS, COLUMNS.map(({ name }) => name)));
     const used = async (run: string, name: string) => {
-      exportRun(run, "safetensors", elsewhere.join(`${name}.safetensors`), silent);
+      await exportRun(run, "safetensors", elsewhere.join(`${name}.safetensors`), silent);
       using model = await openModel(run);
       return {
         scores: await predictRun(run, [input], { blas: "wasm" }, silent),
@@ -38,11 +38,11 @@ slowTest(
     };
     const before = await used(trained.run, "run");
     const [file, again, old] = ["model", "again", "old"].map((name) => elsewhere.join(`${name}.hotset`));
-    assert.equal(packRun(trained.run, file, silent), Deno.statSync(file).size);
-    packRun(file, again, silent); // a packed run too
+    assert.equal(await packRun(trained.run, file, silent), Deno.statSync(file).size);
+    await packRun(file, again, silent); // a packed run too
     assert.deepEqual(Deno.readFileSync(again), Deno.readFileSync(file));
     Deno.removeSync(join(trained.run, ENCODING), { recursive: true }); // as in version 0.1
-    packRun(trained.run, old, silent);
+    await packRun(trained.run, old, silent);
     trained[Symbol.dispose]();
     for (const packed of [file, old]) assert.deepEqual(await used(packed, "packed"), before);
     await assert.rejects(
@@ -55,7 +55,7 @@ slowTest(
 Deno.test("a packed run is a ZIP file that others read", async () => {
   using trained = await TrainedRun.create();
   const file = trained.join("model.hotset");
-  packRun(trained.run, file, silent);
+  await packRun(trained.run, file, silent);
   const zip = await new Promise<ZipFile>((resolve, reject) =>
     open(file, { lazyEntries: true }, (error, zip) => error ? reject(error) : resolve(zip))
   );
@@ -84,12 +84,12 @@ Deno.test("a packed run is a ZIP file that others read", async () => {
 Deno.test("a changed, cut or longer pack is refused in one line, and leaves nothing unpacked", async () => {
   using trained = await TrainedRun.create();
   const file = trained.join("model.hotset");
-  packRun(trained.run, file, silent);
+  await packRun(trained.run, file, silent);
   const bytes = Deno.readFileSync(file);
   const damaged = trained.join("damaged.hotset");
-  const refused = (content: Uint8Array, what: string) => {
+  const refused = async (content: Uint8Array, what: string) => {
     Deno.writeFileSync(damaged, content);
-    assert.throws(() => UsableRun.open(damaged)[Symbol.dispose](), ({ name, code, message }) => {
+    await assert.rejects(() => UsableRun.open(damaged), ({ name, code, message }) => {
       assert.equal(name, "HotsetError", `${what}: ${message}`);
       assert.match(message, /^Cannot (open|read) [^\n]*$/);
       return code === "damaged" || /neither a run nor a packed run/.test(message);
@@ -101,25 +101,25 @@ Deno.test("a changed, cut or longer pack is refused in one line, and leaves noth
     const at = i % 2 === 0 ? random.below(bytes.length) : directory + random.below(bytes.length - directory);
     const changed = bytes.slice();
     changed[at] ^= 1 << random.below(8);
-    refused(changed, `byte ${at}`);
+    await refused(changed, `byte ${at}`);
   }
   for (const length of [0, 3, 4, 90, bytes.length >> 1, bytes.length - 22, bytes.length - 1]) {
-    refused(bytes.slice(0, length), `${length} bytes`);
+    await refused(bytes.slice(0, length), `${length} bytes`);
   }
-  refused(Uint8Array.from([...bytes, 0]), "a byte more");
+  await refused(Uint8Array.from([...bytes, 0]), "a byte more");
 });
 
-Deno.test("an archive of other files is refused: nothing is written outside", () => {
+Deno.test("an archive of other files is refused: nothing is written outside", async () => {
   using directory = new TemporaryDirectory();
   const path = directory.join("file");
   Deno.writeTextFileSync(path, "text");
   const file = directory.join("other.zip");
   for (const names of [["../file"], ["best/../../file"], ["/file"], ["other.txt"], ["run.json", "run.json"]]) {
-    writeZip(file, names.map((name) => ({ name, path, ...measure(path) })), silent);
-    assert.throws(() => UsableRun.open(file), /Cannot open .*other.zip: it is not a packed run/);
+    await writeZip(file, names.map((name) => ({ name, path, ...measure(path) })), silent);
+    await assert.rejects(() => UsableRun.open(file), /Cannot open .*other.zip: it is not a packed run/);
   }
-  assert.throws(() => UsableRun.open(path), /Cannot open .*file: it is neither a run nor a packed run$/);
-  assert.throws(
+  await assert.rejects(() => UsableRun.open(path), /Cannot open .*file: it is neither a run nor a packed run$/);
+  await assert.rejects(
     () => writeZip(file, [{ name: "a", path, ...measure(path), crc32: 1 }], silent),
     /Cannot read .*file: its checksum does not match/,
   );

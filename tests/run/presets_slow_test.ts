@@ -25,7 +25,7 @@ function writeTaobaoLog(path: string, samples: number): void {
 }
 
 interface Log {
-  readonly write: (path: string) => void;
+  readonly write: (path: string) => unknown;
   readonly raw: RawOptions;
   /** Options of training on little data. */
   readonly options: Partial<TrainConfig>;
@@ -64,7 +64,7 @@ for (const [preset, { write, raw, options }] of Object.entries(LOGS)) {
   Deno.test(`preset ${preset}, from a log to metrics, with hot and cold batches`, async () => {
     using folder = new TemporaryDirectory();
     const log = folder.join("log"), out = folder.join("run");
-    write(log);
+    await write(log);
     const config = resolveConfig(preset as Preset, { device: "cpu", ranks: 1 }, options);
     const result = await trainOn([log], raw, config, { out, report: silent });
     assert(result.hotSampleShare > 0.05 && result.hotSampleShare < 0.95, `${result.hotSampleShare} of samples are hot`);

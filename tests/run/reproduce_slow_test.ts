@@ -75,7 +75,7 @@ Deno.test("a run that comes out otherwise is told so, with the place of the firs
     bags: false,
     lookupCapacity: 4,
   });
-  checkpoint.load(memory, checkpoint.body.model);
+  await checkpoint.load(memory, checkpoint.body.model);
   const rows = host.floats(memory.full.weights);
   rows[20_007 * 16 + 3] += 1;
   Deno.removeSync(`${run}/last`, { recursive: true });

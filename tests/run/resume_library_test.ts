@@ -85,8 +85,8 @@ Deno.test("an imported model records what computes it when it is trained; it is 
   const dataset = dataOf(directory);
   await startRun(CONFIG, dataset, { out: directory.join("run"), report: silent });
   const file = directory.join("model.safetensors"), out = directory.join("imported");
-  exportRun(directory.join("run"), "safetensors", file, silent);
-  importRun(file, { data: dataset.directory, out, ids: "rows", config: { ...CONFIG, blas: "auto" } }, silent);
+  await exportRun(directory.join("run"), "safetensors", file, silent);
+  await importRun(file, { data: dataset.directory, out, ids: "rows", config: { ...CONFIG, blas: "auto" } }, silent);
   assert.equal(readRun(out).blas, null);
   await resume(out, { blas: "wasm" });
   const { blas, ranks, config } = readRun(out);

@@ -75,7 +75,7 @@ Deno.test("the best checkpoint is the one with the best AUC, and what a run is e
 
   const last = evaluations.at(-1)!.step;
   let reads = 0;
-  const read = withBest(out, dataset, ({ body }) => {
+  const read = await withBest(out, dataset, ({ body }) => {
     if (reads++ > 0) return body.state.step;
     // As training does, while the files of the one before are being read.
     Deno.removeSync(`${out}/best`, { recursive: true });
@@ -84,7 +84,7 @@ Deno.test("the best checkpoint is the one with the best AUC, and what a run is e
   });
   assert.deepEqual([read, reads], [last, 2]);
   const damaged = new HotsetError("Cannot read best: rows.f32 is damaged");
-  assert.throws(() =>
+  await assert.rejects(() =>
     withBest(out, dataset, () => {
       reads++;
       throw damaged;

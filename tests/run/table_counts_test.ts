@@ -112,8 +112,10 @@ Deno.test("without sparse features there is nothing hot to plan, to profile or t
   const asDefault: TrainConfig = { ...CONFIG, mode: "auto", device: "emulated", blas: "auto" };
   assert.equal((await startRun(asDefault, dataset, { out: directory.join("default"), report })).mode, "gpu");
   const options = { out: directory.join("profile"), dim: 4, optimizer: "sgd", hotMemory: 1000, seed: 1 } as const;
-  assert.throws(() => profileDataset(dataset, options), { message: /it has no sparse features, so there are no rows/ });
-  const plan = planDataset(dataset, CONFIG, { total: 2 ** 34, available: 2 ** 34 });
+  await assert.rejects(() => profileDataset(dataset, options), {
+    message: /it has no sparse features, so there are no rows/,
+  });
+  const plan = await planDataset(dataset, CONFIG, { total: 2 ** 34, available: 2 ** 34 });
   assert.deepEqual(plan.placements.map(({ mode }) => mode), ["cpu", "gpu"]);
   assert.doesNotMatch(planText(plan), /hot rows|NaN/);
 });

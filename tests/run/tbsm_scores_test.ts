@@ -87,5 +87,5 @@ Deno.test("the unknown share of sessions leaves out the steps before a short one
   using directory = new TemporaryDirectory();
   const dataset = await smallSessions(directory.join("sessions"), { samples: { train: 40, validation: 0, test: 60 } });
   assert.ok(sessionsOf(dataset).some(({ item }) => item.length < dataset.steps));
-  assert.deepEqual(unknownShare(dataset, "test"), { user: 0, item: 0, category: 0 });
+  assert.deepEqual(await unknownShare(dataset, "test"), { user: 0, item: 0, category: 0 });
 });

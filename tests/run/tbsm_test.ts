@@ -64,6 +64,6 @@ Deno.test("plan places a TBSM on CPUs and devices", async () => {
   using directory = new TemporaryDirectory();
   const dataset = await smallSessions(directory.join("sessions"), { samples: { train: 64, validation: 4, test: 8 } });
   const machine = { total: 2 ** 34, available: 2 ** 33 };
-  const { placements } = planDataset(dataset, TBSM, machine);
+  const { placements } = await planDataset(dataset, TBSM, machine);
   assert.deepEqual(new Set(placements.map(({ mode }) => mode)), new Set(["cpu", "fae", "gpu", "hybrid", "cached"]));
 });

@@ -100,9 +100,9 @@ Deno.test("unknown values are counted in splits of any number of samples; known 
   Deno.writeTextFileSync(many, HEADER + rows.join("\n") + "\n");
   const raw = { inputs: [train], format: "csv", schema, validationFraction: 0, out: directory.join("data") } as const;
   const dataset = await prepareTo({ ...raw, testInputs: [many] }, () => {});
-  assert.deepEqual(unknownShare(dataset, "test"), { city: 0.2, tags: 0 });
-  assert.deepEqual(unknownShare(dataset, "train"), { city: 0, tags: 0 });
-  assert.deepEqual(unknownShare(dataset, "validation"), {});
+  assert.deepEqual(await unknownShare(dataset, "test"), { city: 0.2, tags: 0 });
+  assert.deepEqual(await unknownShare(dataset, "train"), { city: 0, tags: 0 });
+  assert.deepEqual(await unknownShare(dataset, "validation"), {});
 });
 
 Deno.test("a note tells rare values, which share the row of unknown ones, by their share in training", async () => {

@@ -59,7 +59,7 @@ Deno.test("a run of 0.1 predicts, is evaluated and exported as it was then", asy
     }
   }
   const out = directory.join("model.safetensors");
-  exportRun(run, "safetensors", out, silent);
+  await exportRun(run, "safetensors", out, silent);
   using file = new SafetensorsReader(out);
   const weights = new Float32Array(2 * Dataset.open(dataset).body.tables[0].rows);
   file.read(file.tensors.get("emb_l.0.weight")!, 0, weights);

@@ -1,6 +1,7 @@
 /** Rows scored in memory have the same bits as `predict --blas wasm`, alone and in batches. */
 import assert from "node:assert/strict";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
+import { Engine } from "../../src/dataset/duckdb.ts";
 import { Checkpoint, CHECKPOINT_FILES } from "../../src/checkpoint/checkpoint.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import type { Row } from "../../src/dataset/row_encoder.ts";
@@ -56,7 +57,7 @@ for (const [more, layer] of someOf(WAYS, 4)) {
 slowTest("score gives predict's bits for rows of the Criteo format, and encoded samples have the same", async () => {
   using trained = new TrainedRun();
   const log = trained.join("log.tsv");
-  writeCriteoLog(log, { samples: 900, seed: 3, scale: 1000, fractions: { validation: 0.1, test: 0.1 } });
+  await writeCriteoLog(log, { samples: 900, seed: 3, scale: 1000, fractions: { validation: 0.1, test: 0.1 } });
   const dataset = await trained.train({ inputs: [log], format: "criteo" });
   const expected = await predictRun(trained.run, [log], { blas: "wasm" }, () => {});
   const names = ["label", ...dataset.body.dense, ...dataset.body.tables.map(({ name }) => name)];
@@ -108,8 +109,8 @@ Deno.test("rows on disk of a checkpoint that another one has replaced are refuse
     Deno.copyFileSync(other.join(`run/best/${name}`), trained.join(`run/best/${name}`));
   }
   const host = await openHost(await cpuOptions("wasm"));
-  assert.throws(
-    () => new Scorer(host, checkpoint, true, 500),
+  await assert.rejects(
+    () => Scorer.load(host, checkpoint, true, 500),
     /^HotsetError: Cannot read .*best: another checkpoint has taken its place$/,
   );
 });
@@ -118,12 +119,17 @@ Deno.test("a run that is replaced while it is opened is not used with the dictio
   using trained = await TrainedRun.create();
   using other = await TrainedRun.create(undefined, { testFraction: 0.3 }); // its tables have the same sizes
   const path = trained.join("link");
+  const { create } = Engine;
   const replaced = async (use: () => Promise<unknown>) => {
     Deno.symlinkSync(trained.run, path);
-    const using = use();
-    Deno.removeSync(path);
-    Deno.symlinkSync(other.run, path);
-    await assert.rejects(using, /^HotsetError: Cannot use .*link: another run has taken its place; begin again$/);
+    // The dictionary has been opened when the engine is started that reads it, or rows.
+    Engine.create = async (...given) => {
+      Deno.removeSync(path);
+      Deno.symlinkSync(other.run, path);
+      Engine.create = create;
+      return await Engine.create(...given);
+    };
+    await assert.rejects(use, /^HotsetError: Cannot use .*link: another run has taken its place; begin again$/);
     Deno.removeSync(path);
   };
   await replaced(() => openModel(path));

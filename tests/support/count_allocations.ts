@@ -33,7 +33,7 @@ const dataset = tinyDataset(directory.join("data"), {
   seed: 1,
   skew: 3,
 });
-const profile = profileDataset(dataset, {
+const profile = await profileDataset(dataset, {
   out: directory.join("profile"),
   dim: 4,
   optimizer,

@@ -65,7 +65,7 @@ function contents(place: Workplace): Map<string, Uint8Array | undefined> {
 
 /** Runs the pipeline undisturbed; returns how long each command took, in milliseconds. */
 async function runPipeline(place: Workplace): Promise<number[]> {
-  place.log("log.tsv", SAMPLES);
+  await place.log("log.tsv", SAMPLES);
   const times: number[] = [];
   for (const [command, ...args] of STAGES) {
     const begin = performance.now();

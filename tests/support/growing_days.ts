@@ -157,7 +157,7 @@ export async function growingDays(format: keyof typeof FORMATS, days: number, ex
       }
     }
     const lost = before.map((values, t) => [...values.keys()].filter((n) => !expected.values[t].has(n)).length);
-    const growth = growthOf(dataset);
+    const growth = await growthOf(dataset);
     assert.deepEqual(
       growth,
       known && expectedGrowth(dataset, known, idsOf(dataset).slice(0, train), lost),

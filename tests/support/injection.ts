@@ -157,7 +157,7 @@ export async function runWith(
   assert.equal(checkpoint.id, good.id, what);
   assert.equal(checkpoint.body.state.step, steps, what);
   const fresh = localModel(await openHost({ kind: "reference" }), checkpoint.body.model, layout.shape);
-  checkpoint.load(fresh.memory, checkpoint.body.model); // throws if a word is not finite
+  await checkpoint.load(fresh.memory, checkpoint.body.model); // throws if a word is not finite
   const names = [...Deno.readDirSync(out)].map(({ name }) => name).sort();
   assert.deepEqual(names, ["best", "last"], `${what}: nothing is left behind`);
   return message;

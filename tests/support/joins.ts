@@ -94,7 +94,7 @@ interface Scorer {
 /** Scores raw rows with the exported files: the tensors, and the file with the value of each row. */
 async function scorer(run: string, folder: string, maxIndRange: number | undefined): Promise<Scorer> {
   const out = join(folder, "model.safetensors");
-  exportRun(run, "safetensors", out, silent);
+  await exportRun(run, "safetensors", out, silent);
   using file = new SafetensorsReader(out);
   const tensor = (name: string) => {
     const found = file.tensors.get(name)!;
@@ -196,8 +196,8 @@ export async function joinInEveryWay([first, second]: readonly [Log, Log]): Prom
   for (const ids of ["rows", undefined] as const) {
     const out = directory.join(`imported-${ids}`);
     const options = { data: b.dataset.directory, out, ids, config: CONFIG };
-    const imported = await unlessRefused(() => {
-      importRun(directory.join("model.safetensors"), options, silent);
+    const imported = await unlessRefused(async () => {
+      await importRun(directory.join("model.safetensors"), options, silent);
       return true;
     });
     if (imported === undefined) continue;

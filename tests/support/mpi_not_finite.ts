@@ -29,7 +29,7 @@ try {
     { plan, batchShape, blas: "auto", precision: "fp32", devices: undefined, tablesOnDevices: false },
     () => {},
   );
-  group.initialise(new Float32Array(plan.denseWords), 1);
+  await group.initialise(new Float32Array(plan.denseWords), 1);
   using writer = await CheckpointWriter.start(group, () => {});
   const save = (step: number) =>
     writer.begin({ run, best: false, step: false, keep: 0, tables }, {

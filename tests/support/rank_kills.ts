@@ -80,7 +80,7 @@ export async function runRankKills(
   if (LAUNCHERS.every(({ mpirun }) => mpirun === undefined)) return { ...report, skipped: LAUNCHERS[0].skipped };
   const random = new Random(seed, 3);
   using place = new Workplace();
-  place.log("log.tsv", 6000);
+  await place.log("log.tsv", 6000);
   await place.succeed("prepare", "log.tsv", "--out", "data");
   const trainTo = (out: string) => ["train", place.join("data"), "--out", place.join(out), ...FLAGS];
   const whole = new Launched(trainTo("whole"));

@@ -34,7 +34,7 @@ export async function runRowKills(kills: number, seed: number, onProgress?: OnPr
   if (kills === 0) return report();
   const random = new Random(seed);
   using place = new Workplace();
-  place.log("log.tsv", SAMPLES);
+  await place.log("log.tsv", SAMPLES);
   await place.succeed("prepare", "log.tsv", "--out", "data");
   const commands = RANKS.map((ranks) => ["train", "data", ...FLAGS, "--ranks", `${ranks}`]);
   const expected: string[] = [];

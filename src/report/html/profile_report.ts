@@ -3,6 +3,7 @@ import { basename } from "node:path";
 import * as Plot from "@observablehq/plot";
 import type { Dataset } from "../../dataset/dataset.ts";
 import type { Profile, ProfileBody } from "../../profile/profile.ts";
+import { RowCounts } from "../../profile/tally.ts";
 import { bytes, count, percent } from "../../format.ts";
 import { coverageTable } from "../tables.ts";
 import { drawChart, drawSvg } from "./draw.ts";
@@ -18,12 +19,12 @@ const MAX_CURVES = 40;
  * Writes the report of a profile as one HTML file. Throws HotsetError if the profile was made from another dataset or
  * the file cannot be written.
  */
-export function writeProfileReport(profile: Profile, dataset: Dataset, file: string): void {
+export async function writeProfileReport(profile: Profile, dataset: Dataset, file: string): Promise<void> {
   profile.expectDataset(dataset);
-  writePage(file, profilePage(profile.body, dataset));
+  writePage(file, await profilePage(profile.body, dataset));
 }
 
-function profilePage(body: ProfileBody, dataset: Dataset): Page {
+async function profilePage(body: ProfileBody, dataset: Dataset): Promise<Page> {
   return {
     title: `Popular rows of ${nameOf(dataset)}`,
     subtitle: `${count(dataset.samples("train"))} train samples, ${count(dataset.tables)} tables of ` +
@@ -39,7 +40,7 @@ function profilePage(body: ProfileBody, dataset: Dataset): Page {
       { value: count(body.hotRows), label: `hot rows, ${percent(body.hotRows / body.rows)} of all` },
     ],
     generated: dataset.body.generated !== null,
-    sections: profileSections(body, dataset),
+    sections: await profileSections(body, dataset),
   };
 }
 
@@ -49,8 +50,9 @@ function nameOf(dataset: Dataset): string {
 }
 
 /** The sections of a page about a profile. */
-export function profileSections(body: ProfileBody, dataset: Dataset): Section[] {
-  return [coverageSection(body), tablesSection(body), popularitySection(body, dataset)];
+export async function profileSections(body: ProfileBody, dataset: Dataset): Promise<Section[]> {
+  const counts = await RowCounts.of(await dataset.readCountsInParts(), dataset.firstRows);
+  return [coverageSection(body), tablesSection(body), popularitySection(body, counts)];
 }
 
 function coverageSection(body: ProfileBody): Section {
@@ -219,13 +221,9 @@ function tablesChart(tables: readonly ProfileTable[]): string {
   return legend({ hot: "share of its lookups that go to hot rows", ink: "share of its rows that are hot" }) + chart;
 }
 
-function popularitySection(body: ProfileBody, dataset: Dataset): Section {
-  const counts = dataset.readCounts();
+function popularitySection(body: ProfileBody, { tallies }: RowCounts): Section {
   const curves = body.tables
-    .map((table, t) => ({
-      table,
-      points: popularityCurve(counts.subarray(dataset.firstRows[t], dataset.firstRows[t + 1]), table.hotRows),
-    }))
+    .map((table, t) => ({ table, points: popularityCurve(tallies[t], table.hotRows) }))
     .filter(({ points }) => points.length > 0)
     .sort((a, b) => b.table.rows - a.table.rows);
   const maxRows = Math.max(2, ...curves.map(({ points }) => points.at(-1)!.rank));

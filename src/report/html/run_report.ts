@@ -29,12 +29,13 @@ const BATCH_COLOURS = { hot: "var(--hot)", cold: "var(--cold)" } as const;
 export async function writeRunReport(directory: string, file: string, data?: string): Promise<void> {
   const { config } = readRun(directory);
   const log = readRunLog(directory);
-  const dataset = openData(directory, "report on", data);
+  const dataset = await openData(directory, "report on", data);
   const profile = config.mode === "fae"
     ? (await ensureProfile(dataset, config, { cache: cacheWith(dataset.directory, directory) }, () => {})).body
     : undefined;
   const page = runPage(directory, log, dataset);
-  const sections = [...growthSections(dataset), ...(profile === undefined ? [] : profileSections(profile, dataset))];
+  const ofProfile = profile === undefined ? [] : await profileSections(profile, dataset);
+  const sections = [...await growthSections(dataset), ...ofProfile];
   writePage(file, { ...page, sections: [...page.sections, ...sections] });
 }
 
@@ -98,8 +99,8 @@ function calibrationSections({ result, evaluations }: RunLog): Section[] {
 }
 
 /** How popularity moved since the model that the run began with, if its tables have grown. */
-function growthSections(dataset: Dataset): Section[] {
-  const growth = growthOf(dataset);
+async function growthSections(dataset: Dataset): Promise<Section[]> {
+  const growth = await growthOf(dataset);
   if (growth === undefined) return [];
   return [{
     title: "Known and new values",
