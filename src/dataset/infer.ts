@@ -6,7 +6,7 @@ import { TemporaryDirectory } from "../storage/temporary.ts";
 import { type ColumnFindings, describeColumn, filledByLabel, refused } from "./describe_columns.ts";
 import { Engine } from "./duckdb.ts";
 import { csvSource, parquetSource, parquetTypes } from "./file_source.ts";
-import { columnNames, splitLine } from "./header.ts";
+import { columnNames, splitLine } from "./header_line.ts";
 import { findInputs, type InputFile } from "./inputs.ts";
 import { readFailure } from "./query_faults.ts";
 import { type Column, isSparse, type LogSchema, type Moment } from "./schema.ts";

@@ -7,7 +7,7 @@ import type { DatasetEncoding } from "./dataset_encoding.ts";
 import { Engine } from "./duckdb.ts";
 import { rawEncodingOf } from "./encoding.ts";
 import { csvSource, parquetSource, parquetTypes } from "./file_source.ts";
-import { columnNames, splitLine } from "./header.ts";
+import { columnNames, splitLine } from "./header_line.ts";
 import { findInputs, type InputFile } from "./inputs.ts";
 import { readFailure } from "./query_faults.ts";
 import type { LogSchema } from "./schema.ts";

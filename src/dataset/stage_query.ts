@@ -7,7 +7,7 @@ import { HotsetError } from "../errors.ts";
 import { AtomicPath } from "../storage/atomic_file.ts";
 import { type Engine, numbers, parquetFiles, quoted } from "./duckdb.ts";
 import { type Field, fieldBuilder, fillOf, isPresent, parsedRows, typeFault } from "./fields.ts";
-import { columnNames, nameFault, splitLine } from "./header.ts";
+import { columnNames, nameFault, splitLine } from "./header_line.ts";
 import { groupOnly, writeGroups } from "./groups.ts";
 import { folderColumns, type InputFile } from "./inputs.ts";
 import { countRejects, firstBadRow, firstReject, readFailure } from "./query_faults.ts";

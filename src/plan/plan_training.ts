@@ -4,7 +4,7 @@ import type { Dataset } from "../dataset/dataset.ts";
 import { averageBatch, type BatchShape } from "../layout/batch.ts";
 import { type ModelPlan, planModel, shapeOf } from "../model/shape.ts";
 import { allHotSampleShare, drawSamples } from "../profile/coverage.ts";
-import { planHotRows, wholeTables } from "../profile/plan.ts";
+import { planHotRows, wholeTables } from "../profile/plan_hot_rows.ts";
 import { bytes } from "../format.ts";
 import { canTrain, expectDenseFeatures, type TrainConfig } from "../config/config.ts";
 import { cpuPrecision } from "../config/placement_options.ts";

@@ -5,7 +5,7 @@ import { Random } from "../random.ts";
 import { exactCounter } from "./estimate.ts";
 import { HotRule, type TableCutoff } from "./hot_rule.ts";
 import type { RowCounts } from "./tally.ts";
-import { wholeTables } from "./plan.ts";
+import { wholeTables } from "./plan_hot_rows.ts";
 import { searchThreshold } from "./threshold.ts";
 
 /** Samples for measuring both shares: the standard error of a share is below 0.004. */

@@ -7,7 +7,7 @@ import { ALONE } from "../parallel/host_group.ts";
 import { expectSame, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import { allHotSampleShare, coverageCurve, drawSamples } from "./coverage.ts";
 import { addIntervals } from "./estimate.ts";
-import { planHotRows } from "./plan.ts";
+import { planHotRows } from "./plan_hot_rows.ts";
 import { HOT_ROWS_FILE, Profile, type ProfileBody } from "./profile.ts";
 import { RowCounts } from "./tally.ts";
 import { cutoffsAt } from "./threshold.ts";

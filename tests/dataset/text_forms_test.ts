@@ -1,6 +1,6 @@
 /** Notations of numbers, lists, quotes and times are read according to the schema, or refused with their line. */
 import assert from "node:assert/strict";
-import { columnNames, splitLine } from "../../src/dataset/header.ts";
+import { columnNames, splitLine } from "../../src/dataset/header_line.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { prepareDataset } from "../../src/dataset/prepare.ts";
 import { denseOf, idsOf, TemporaryDirectory, writeParquet } from "./support.ts";
