@@ -16,22 +16,23 @@ export function clean(program: Command): void {
     )
     .addOption(cacheFlag("only those of the directories"))
     .option("--yes", "remove it; without this nothing is removed")
+    .option("--other-hosts", "also what processes of other hosts left; make sure that none of them runs")
     .addHelpText(
       "after",
       "\nRuns, and datasets made by prepare, are never removed. Name all directories with runs that use the caches; those\n" +
         "that named a cache, by --cache or HOTSET_CACHE, are known.\n" +
         "\nExample: hotset clean hotset --yes",
     )
-    .action((given: string[], flags: Common & CacheFlags & { yes?: boolean }) =>
+    .action((given: string[], flags: Common & CacheFlags & { yes?: boolean; otherHosts?: boolean }) =>
       run(flags, () => {
         const named = namedCache(flags);
         // A cache of the environment is made by the first run.
         const cache = named !== undefined && (flags.cache !== undefined || existsSync(named)) ? [named] : [];
         const directories = [...(given.length === 0 ? ["."] : given), ...cache];
-        const items = inspectCaches(directories);
+        const items = inspectCaches(directories, flags);
         if (flags.json) { for (const item of items) console.log(eventLine({ event: "cache", ...item })); }
         else if (items.length > 0) console.log(cacheList(items));
-        const freed = flags.yes ? cleanCaches(directories).bytes : bytesToFree(items);
+        const freed = flags.yes ? cleanCaches(directories, flags).bytes : bytesToFree(items);
         if (flags.json) console.log(eventLine({ event: "clean", removed: flags.yes ?? false, bytes: freed }));
         else if (flags.yes) console.log(`Freed ${bytes(freed)}`);
         else {console.log(

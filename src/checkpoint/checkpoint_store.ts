@@ -2,9 +2,10 @@
 import { join } from "node:path";
 import { isDirectory } from "../storage/artifact.ts";
 import { ArtifactWriter } from "../storage/artifact_writer.ts";
-import { removeAllLeftovers, removeWhole } from "../storage/atomic_directory.ts";
+import { removeWhole } from "../storage/atomic_directory.ts";
 import { createFile } from "../storage/direct_file.ts";
 import { measure } from "../storage/file_entry.ts";
+import { removeAllLeftovers } from "../storage/partial.ts";
 import { planModel } from "../model/shape.ts";
 import type { CheckpointBody } from "./checkpoint.ts";
 import type { WordNames } from "./weights.ts";

@@ -1,6 +1,5 @@
 /** Writes rows in memory to a Parquet file, which everything that reads logs can read. */
 import { availableParallelism } from "node:os";
-import { basename, dirname } from "node:path";
 import { breaks } from "../breaks.ts";
 import { HotsetError } from "../errors.ts";
 import { AtomicPath } from "../storage/atomic_file.ts";
@@ -33,7 +32,7 @@ type Kind = "integer" | "wide" | "fraction" | "boolean" | "text" | "moment" | "l
  */
 export async function writeRows(rows: RowsInMemory, path: string): Promise<number> {
   using output = new AtomicPath(path);
-  using directory = new TemporaryDirectory(`${basename(output.temporary)}-`, dirname(output.temporary));
+  using directory = TemporaryDirectory.beside(path);
   using engine = await Engine.create(directory.path, { memoryBytes: MEMORY_BYTES, threads: availableParallelism() });
   try {
     const columns: Column[] = [];

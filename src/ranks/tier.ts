@@ -32,7 +32,7 @@ export interface RowFiles extends Disposable {
 export function tierOf(run: string, memory: MemoryBudget | null): Tier {
   const files = (host: number) =>
     attempt(`Cannot write rows to ${run}`, () => {
-      // Of another name on each host, where ids of the processes of other hosts mean nothing.
+      // Of another name for each host: all begin at once, and each removes what it left.
       const directory = new AtomicDirectory(join(run, host === 0 ? "rows" : `rows-${host}`), () => {});
       const remove = () => {
         directory[Symbol.dispose]();

@@ -7,11 +7,12 @@ import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { HotsetError } from "../errors.ts";
 import { Artifact, isArtifact, isDirectory } from "../storage/artifact.ts";
-import { leftoversIn, removeAllLeftovers, removeWhole } from "../storage/atomic_directory.ts";
+import { removeWhole } from "../storage/atomic_directory.ts";
 import { bytesBelow, bytesFreed } from "../storage/disk.ts";
 import { OutputLock } from "../storage/output_lock.ts";
+import { leftoversIn, removeAllLeftovers } from "../storage/partial.ts";
 import { findRuns, foldersBelow } from "./run_list.ts";
-import { registeredRuns } from "./run_cache.ts";
+import { registeredRuns, runsElsewhere } from "./run_cache.ts";
 import { readRun, RUN_FILE, type RunRecord } from "./run_record.ts";
 import { readRunLog } from "./run_log.ts";
 import { METRICS_FILE } from "./run_metrics.ts";
@@ -22,6 +23,15 @@ const FOLDERS = { datasets: "dataset", profiles: "profile", layouts: "layout" } 
 const CACHED = /^(demo-)?[0-9a-f]{16}$/;
 /** Of an interrupted `prepare`, whose repetition would continue from it. */
 const STAGE = /^\.(.+)\.stage-[0-9a-f]{16}$/;
+
+/** Options of `inspectCaches` and `clean`. */
+export interface CleanOptions {
+  /**
+   * True to remove also what processes of other hosts left, and what only runs of theirs need that are not seen here.
+   * Default false: such a process may still run.
+   */
+  readonly otherHosts?: boolean;
+}
 
 /** Something in a cache, or what a killed process left. */
 export interface CacheItem {
@@ -48,7 +58,12 @@ interface Need {
  * All that is in the caches in directories and up to three levels below, with the reason if it is needed. Throws
  * HotsetError if a directory does not exist.
  */
-export function inspectCaches(directories: readonly string[]): CacheItem[] {
+export function inspectCaches(directories: readonly string[], options: CleanOptions = {}): CacheItem[] {
+  return survey(directories, options).items;
+}
+
+/** What there is, and the folders in which leftovers were looked for. */
+function survey(directories: readonly string[], options: CleanOptions): { items: CacheItem[]; searched: string[] } {
   const folders = foldersBelow(directories);
   const caches = folders.filter((folder) => Object.keys(FOLDERS).some((name) => isDirectory(join(folder, name))));
   const places = caches.flatMap((cache) => Object.keys(FOLDERS).map((name) => join(cache, name))).filter(isDirectory);
@@ -73,15 +88,27 @@ export function inspectCaches(directories: readonly string[]): CacheItem[] {
     }
   }
   const everything = unreadable.length === 0 ? undefined : `${unreadable.join(", ")} cannot be read`;
-  return [
-    ...caches.flatMap((cache) => itemsOf(cache, needs, everything)),
-    ...[...new Set([...folders, ...places, ...runs])].flatMap(leftovers),
+  const searched = [...new Set([...folders, ...places, ...runs])];
+  const items = [
+    ...caches.flatMap((cache) => itemsOf(cache, needs, everything, options)),
+    ...searched.flatMap((folder) => leftovers(folder, options)),
   ];
+  return { items, searched };
 }
 
-function itemsOf(cache: string, needs: readonly Need[], everything: string | undefined): CacheItem[] {
+function itemsOf(
+  cache: string,
+  needs: readonly Need[],
+  everything: string | undefined,
+  { otherHosts = false }: CleanOptions,
+): CacheItem[] {
   const busy = [...OutputLock.heldIn(cache), ...registeredRuns(cache).filter((run) => OutputLock.isHeld(run))];
-  const shared = busy.length > 0 ? `${busy.join(", ")}: being written now` : everything;
+  const [unseen] = otherHosts ? [] : runsElsewhere(cache);
+  const shared = busy.length > 0
+    ? `${busy.join(", ")}: being written now`
+    : unseen !== undefined
+    ? `host ${unseen.host} may have ${unseen.run}: clean there or, if it is gone, with --other-hosts`
+    : everything;
   const items: (CacheItem & { readonly profile?: string | null })[] = [];
   // Layouts come first: one that is kept keeps its profile.
   for (const folder of ["layouts", "profiles", "datasets"] as const) {
@@ -127,9 +154,12 @@ function itemAt(path: string, kind: CacheItem["kind"], kept: string | undefined)
   return { path, kind, bytes: bytesBelow(path), written, kept: kept ?? null };
 }
 
-/** What killed processes left in a folder. */
-function leftovers(folder: string): CacheItem[] {
-  return leftoversIn(folder).map((path) => itemAt(path, "leftover", undefined));
+/** What killed processes left in a folder, except what gets its name back. */
+function leftovers(folder: string, { otherHosts = false }: CleanOptions): CacheItem[] {
+  return leftoversIn(folder).filter(({ isOnlyCopy }) => !isOnlyCopy).map(({ path, host }) => {
+    const mayRun = `host ${host} may still write it: clean there or, if nothing runs there, with --other-hosts`;
+    return itemAt(path, "leftover", host === undefined || otherHosts ? undefined : mayRun);
+  });
 }
 
 /** Bytes that `clean` would free. */
@@ -142,18 +172,20 @@ export function bytesToFree(items: readonly CacheItem[]): number {
  * what was removed, and the bytes that this freed. Throws HotsetError if a directory does not exist, and the errors of
  * Deno.
  */
-export function clean(directories: readonly string[]): { removed: CacheItem[]; bytes: number } {
+export function clean(
+  directories: readonly string[],
+  options: CleanOptions = {},
+): { removed: CacheItem[]; bytes: number } {
   using locks = new DisposableStack();
-  const removed = inspectCaches(directories).filter(({ path, kind, kept }) => {
+  const { items, searched } = survey(directories, options);
+  const removed = items.filter(({ path, kind, kept }) => {
     if (kept !== null || kind === "leftover") return kept === null;
     const lock = OutputLock.try(outputOf(path), `remove ${path}`);
     return locks.use(lock) !== undefined;
   });
   const bytes = bytesToFree(removed);
-  for (const { path, kind } of removed) {
-    if (kind === "leftover") removeAllLeftovers(dirname(path));
-    else removeWhole(path);
-  }
+  for (const { path, kind } of removed) if (kind !== "leftover") removeWhole(path);
+  for (const folder of searched) removeAllLeftovers(folder, options.otherHosts);
   return { removed, bytes };
 }
 

@@ -112,7 +112,7 @@ export async function demoDataset(seed: number, cache: string, report: Report): 
   using _lock = await OutputLock.waitAsync(`${out}.clicks`, `write dataset ${out}`, waiting(report, "dataset"));
   if (isCached("dataset", out)) return Dataset.open(out);
   Deno.mkdirSync(cache, { recursive: true });
-  using folder = new TemporaryDirectory(".clicks-", cache);
+  using folder = TemporaryDirectory.beside(join(cache, "clicks"));
   const log = folder.join("clicks.tsv");
   const bestAuc = await writeCriteoLog(log, {
     ...generation,

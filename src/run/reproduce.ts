@@ -65,7 +65,7 @@ export async function reproduceRun(
     `Cannot reproduce ${run} without ${begun.blas}, which the run used for matrix products`,
   );
   // Next to the run there is space for another one of its size, but perhaps not in the system's temporary directory.
-  using temporary = new TemporaryDirectory(".reproduce-", dirname(resolve(run)));
+  using temporary = TemporaryDirectory.beside(join(dirname(resolve(run)), "reproduce"));
   const out = temporary.join("run");
   const config = { ...begun, checkpointSteps: 0, checkpointMinutes: 0 };
   await startRun(config, dataset, {

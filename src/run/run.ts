@@ -13,10 +13,10 @@ import { type ModelPlan, planModel, shapeOf } from "../model/shape.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
 import { togetherAsync } from "../parallel/process_group.ts";
 import { expectDevice, expectLibrary, expectPlacement } from "../ranks/placement.ts";
-import { isArtifact } from "../storage/artifact.ts";
-import { isPartial } from "../storage/atomic_directory.ts";
+import { isArtifact, isDirectory } from "../storage/artifact.ts";
 import { throughLinks } from "../storage/links.ts";
 import { OutputLock } from "../storage/output_lock.ts";
+import { isPartial, leftoversIn } from "../storage/partial.ts";
 import { encodingOf, openFrom, openResumePoint, openStart, recall } from "./beginning.ts";
 import { chooseMode } from "./choose_mode.ts";
 import { configBefore, configFor, shapeOfData } from "./config_for.ts";
@@ -62,6 +62,20 @@ export async function registerIn(options: RunOptions): Promise<void> {
   const { cache, out, world } = options;
   if (cache === undefined) return;
   await inTurn(options, () => (world?.rank ?? 0) === 0 ? registerRun(cache, out) : undefined);
+}
+
+/** Says what processes of other hosts left in the directory of a run: it takes space, and is not removed from here. */
+function noteLeftovers({ out, report }: RunOptions): void {
+  if (!isDirectory(out)) return;
+  const hosts = leftoversIn(out).flatMap(({ host }) => host ?? []);
+  if (hosts.length === 0) return;
+  const what = hosts.length === 1 ? "a temporary file or directory" : `${hosts.length} temporary files or directories`;
+  report({
+    event: "note",
+    text:
+      `${out} has ${what} of host ${[...new Set(hosts)].join(", ")}, whose process may still run; if it does not, ` +
+      `remove that with: hotset clean ${out} --other-hosts --yes`,
+  });
 }
 
 /** Throws unless a run can begin in the directory. Checked first, so that it does not fail after hours of preparing. */
@@ -163,6 +177,7 @@ async function beginRun(
   await registerIn(options);
   await inTurn(options, () => expectStart(config, options.out, options.world));
   return await trainRun(config, plan, dataset, { from, checkpoint: undefined, record: undefined }, options);
+  noteLeftovers(options);
 }
 
 /**
@@ -185,6 +200,7 @@ export async function resumeRun(given: RunOptions, changes: ResumeChanges = {}):
   using _lock = await lockRun(options);
   await registerIn(options);
   const { record, config: reopened, dataset, begin } = await inTurn(options, () => reopen(options, changes));
+  noteLeftovers(options);
   const plan = planFor(reopened, dataset);
   // Only a model that was imported, and not trained since, may have no mode yet.
   const config = await chooseMode(reopened, plan, dataset, report, world);

@@ -1,5 +1,5 @@
 /** Uses a trained run: metrics on a dataset, and scores of new rows. */
-import { dirname, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { isArtifact } from "../storage/artifact.ts";
 import { Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
 import { breaks } from "../breaks.ts";
@@ -293,7 +293,7 @@ async function score(
     activations: "ptx",
   } as const;
   const directory = dirname(resolve(run));
-  const files = rowLog === undefined ? () => new TemporaryDirectory(".rows-", directory) : undefined;
+  const files = rowLog === undefined ? () => TemporaryDirectory.beside(join(directory, "rows")) : undefined;
   const tier = { directory, files, memory };
   await using group = await openRanks(config, planModel(model), { batchShape }, undefined, undefined, tier);
   const state = await withBest(run, trained, async (checkpoint) => {

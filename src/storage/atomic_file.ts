@@ -1,9 +1,10 @@
 /** Files that appear under their names only when they are complete. */
 import { rmSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { HotsetError, messageOf } from "../errors.ts";
 import { throughLinks } from "./links.ts";
 import { writeAll } from "./output_file.ts";
+import { partialPath } from "./partial.ts";
 
 const ZEROS = new Uint8Array(4096);
 
@@ -25,7 +26,7 @@ export class AtomicPath implements Disposable {
       const target = throughLinks(path);
       expectFileOrNothing(target, doing);
       Deno.mkdirSync(dirname(target), { recursive: true });
-      return [target, join(dirname(target), `.${basename(target)}.partial-${Deno.pid}`)];
+      return [target, partialPath(target)];
     });
   }
 

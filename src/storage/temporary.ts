@@ -1,6 +1,8 @@
 /** Temporary directories. */
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { HotsetError, messageOf } from "../errors.ts";
+import { throughLinks } from "./links.ts";
+import { partialPath } from "./partial.ts";
 
 /** A new directory, removed with its content when disposed. */
 export class TemporaryDirectory implements Disposable {
@@ -15,6 +17,12 @@ export class TemporaryDirectory implements Disposable {
       const where = dir ?? "the folder for temporary files, which TMPDIR names";
       throw new HotsetError(`Cannot write to ${where}: ${messageOf(error)}`, { cause: error });
     }
+  }
+
+  /** One beside an output. `hotset clean` removes it after a kill. Throws HotsetError if that fails. */
+  static beside(output: string): TemporaryDirectory {
+    const path = partialPath(throughLinks(output));
+    return new TemporaryDirectory(`${basename(path)}-`, dirname(path));
   }
 
   /** A path inside. */

@@ -5,7 +5,7 @@ import { inferSchema } from "../../src/dataset/infer.ts";
 import { prepareDataset } from "../../src/dataset/prepare.ts";
 import type { InputRow, RowsInMemory } from "../../src/dataset/rows_in_memory.ts";
 import type { LogSchema } from "../../src/dataset/schema.ts";
-import { isPartial } from "../../src/storage/atomic_directory.ts";
+import { isPartial } from "../../src/storage/partial.ts";
 import { writeRows } from "../../src/dataset/write_rows.ts";
 import { TemporaryDirectory } from "./support.ts";
 
@@ -161,4 +161,18 @@ Deno.test("what a kill leaves of rows that are being written is known to hotset 
   await writeRows(rows(), directory.join("out"));
   assert.ok(names.length > 0);
   assert.deepEqual(names.filter((name) => !isPartial(name)), []);
+});
+
+Deno.test("two calls write one file at the same time: it is that of the last one to end", async () => {
+  using directory = new TemporaryDirectory();
+  const path = directory.join("out");
+  const contents = [];
+  for (const a of [1, 2]) {
+    await writeRows([{ a }], path);
+    contents.push(Deno.readFileSync(path));
+  }
+  assert.deepEqual(await Promise.all([1, 2].map((a) => writeRows([{ a }], path))), [1, 1]);
+  const written = Deno.readFileSync(path);
+  assert.ok(contents.some((content) => content.join() === written.join()));
+  assert.deepEqual([...Deno.readDirSync(directory.path)].map(({ name }) => name), ["out"]);
 });

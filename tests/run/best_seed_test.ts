@@ -7,7 +7,7 @@ import { trainBestOf } from "../../src/run/best_seed.ts";
 import { inspectCaches } from "../../src/run/clean.ts";
 import { startRun } from "../../src/run/run.ts";
 import type { RawOptions } from "../../src/run/stages.ts";
-import { isPartial } from "../../src/storage/atomic_directory.ts";
+import { isPartial } from "../../src/storage/partial.ts";
 import { CONFIG, dataOf, run } from "../support/small_run.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";

@@ -120,3 +120,28 @@ Deno.test("a file with a name elsewhere frees nothing, one whose names are all r
   assert.equal(bytesFreed([directory.join("a")]), 5);
   assert.equal(bytesFreed([directory.join("a"), directory.join("b")]), 8);
 });
+
+Deno.test("what a process of another host left, which may run there, is kept unless that is asked for", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory, 200);
+  const out = directory.join("hotset/run");
+  await run(directory, "hotset/run", dataset, SMALL);
+  const rows = ".rows.partial-1.a.b.c.elsewhere+x";
+  Deno.mkdirSync(`${out}/${rows}`);
+  Deno.writeTextFileSync(`${out}/${rows}/rows-1.log`, "12345");
+  killed(out);
+  const notes: string[] = [];
+  await resumeRun({ out, report: (event) => event.event === "note" && notes.push(event.text) });
+  assert.deepEqual(notes.filter((text) => text.includes("elsewhere")), [
+    `${out} has a temporary file or directory of host elsewhere, whose process may still run; if it does not, remove ` +
+    `that with: hotset clean ${out} --other-hosts --yes`,
+  ]);
+  const leftover = inspectCaches([out]).find(({ kind }) => kind === "leftover")!;
+  assert.match(leftover.kept!, /^host elsewhere may still write it: clean there or, .* with --other-hosts$/);
+  clean([out]);
+  assert.ok(existsSync(`${out}/${rows}`));
+  const { removed, bytes } = clean([out], { otherHosts: true });
+  assert.deepEqual(removed.map(({ path }) => basename(path)), [rows]);
+  assert.equal(bytes, 5);
+  assert.ok(!existsSync(`${out}/${rows}`));
+});

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { HotsetError } from "../../src/errors.ts";
 import { clean, inspectCaches } from "../../src/run/clean.ts";
+import { registeredRuns } from "../../src/run/run_cache.ts";
 import { findRuns } from "../../src/run/run_list.ts";
 import { METRICS_FILE } from "../../src/run/run_metrics.ts";
 import { resumeRun, startRun, trainOn } from "../../src/run/run.ts";
@@ -52,6 +53,20 @@ Deno.test("runs in different directories share a named cache, which knows them w
   assert.deepEqual(entries(directory.join("b")), ["run"]);
   for (const run of runs) Deno.removeSync(run, { recursive: true });
   assert.deepEqual(clean([cache]).removed.map(({ kind }) => kind), ["layout", "dataset"]);
+});
+
+Deno.test("a run that another host recorded, and that is not seen here, keeps the cache unless it is said to be gone", async () => {
+  using directory = new TemporaryDirectory();
+  const cache = directory.join("cache");
+  await startRun(SMALL, dataOf(directory, 100), { out: directory.join("run"), cache, report: silent });
+  const layouts = () => inspectCaches([cache]).map(({ kept }) => kept);
+  assert.deepEqual(layouts(), [null]);
+  Deno.writeTextFileSync(`${cache}/.runs`, "/scratch/run\telsewhere\n", { append: true });
+  const reason = "host elsewhere may have /scratch/run: clean there or, if it is gone, with --other-hosts";
+  assert.deepEqual(layouts(), [reason]);
+  assert.deepEqual(clean([cache]).removed, []);
+  assert.equal(clean([cache], { otherHosts: true }).removed.length, 1);
+  assert.deepEqual(registeredRuns(cache), [directory.join("run"), "/scratch/run"]);
 });
 
 Deno.test("a cache that cannot list its runs is refused in one line, before training", async () => {

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { AtomicFile, AtomicPath } from "../../src/storage/atomic_file.ts";
-import { AtomicDirectory, removeAllLeftovers, removeWhole } from "../../src/storage/atomic_directory.ts";
+import { AtomicDirectory, removeWhole } from "../../src/storage/atomic_directory.ts";
 import { writeAll } from "../../src/storage/output_file.ts";
+import { leftoversIn, removeAllLeftovers, removeLeftovers } from "../../src/storage/partial.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { waitFor } from "../support/wait_for.ts";
 
@@ -92,6 +93,49 @@ Deno.test("two writers of a directory in one process do not remove each other's 
   second.commit();
   assert.deepEqual(namesIn(place), ["out"]);
   assert.deepEqual([...Deno.readDirSync(path)].map(({ name }) => name), ["second"]);
+});
+
+Deno.test("two writers of a file in one process do not write over each other; the last one to end replaces", () => {
+  using place = new TemporaryDirectory();
+  const path = place.join("out");
+  using first = new AtomicFile(path);
+  first.append(bytes);
+  using second = new AtomicFile(path);
+  second.append(bytes.subarray(0, 3));
+  removeAllLeftovers(place.path);
+  first.commit();
+  assert.deepEqual([...Deno.readFileSync(path)], [...bytes]);
+  second.commit();
+  assert.deepEqual([...Deno.readFileSync(path)], [...bytes.subarray(0, 3)]);
+  assert.deepEqual(namesIn(place), ["out"]);
+});
+
+Deno.test("an old directory comes back if the new one cannot get its name", () => {
+  using place = new TemporaryDirectory();
+  const path = place.join("out");
+  Deno.mkdirSync(path);
+  Deno.writeTextFileSync(`${path}/old`, "");
+  {
+    using directory = new AtomicDirectory(path, () => {});
+    Deno.removeSync(directory.temporary);
+    assert.throws(() => directory.commit(), Deno.errors.NotFound);
+    Deno.mkdirSync(directory.temporary);
+  }
+  assert.deepEqual([...Deno.readDirSync(path)].map(({ name }) => name), ["old"]);
+  assert.deepEqual(namesIn(place), ["out"]);
+});
+
+Deno.test("what a process of another host left stays until it is asked for, whatever runs here", () => {
+  using place = new TemporaryDirectory();
+  const left = [".a.partial-1.a.b.c.elsewhere+x", ".b.partial-1.a.b.c.elsewhere+x.replaced"];
+  for (const name of left) Deno.mkdirSync(place.join(name));
+  removeLeftovers(place.join("a"));
+  removeAllLeftovers(place.path);
+  assert.deepEqual(namesIn(place), left);
+  const found = leftoversIn(place.path).map(({ target, host, isOnlyCopy }) => [target, host, isOnlyCopy]);
+  assert.deepEqual(found.sort(), [[place.join("a"), "elsewhere", false], [place.join("b"), "elsewhere", true]]);
+  removeAllLeftovers(place.path, true);
+  assert.deepEqual(namesIn(place), ["b"]);
 });
 
 Deno.test("what killed writers left goes; the old directory comes back where there is no new one", () => {
