@@ -271,8 +271,8 @@ export class CachedRanks extends RankGroup {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await using _ranks = this.#ranks;
     this.#owned[Symbol.dispose]();
-    await this.#ranks[Symbol.asyncDispose]();
   }
 }
 

@@ -166,16 +166,18 @@ export async function openRanks(
   const ranks = Math.min(wanted, batches.batchShape.batchSize);
   const options = { plan, ...batches, ranks, host, clipNorm: config.clipNorm };
   const tablesOnDevice = config.mode === "gpu";
-  let group: RankGroup;
   const cache = tier && config.mode === "cpu" && plan.rows > 0
     ? sizeCache(plan, { ...batches, ranks, precision: cpuPrecision(config) }, tier.memory, Deno.memoryUsage().rss)
     : undefined;
   if (device === undefined && cache !== undefined) return await openCached(options, hostOptions, cache, tier!, tell);
+  await using opening = new AsyncDisposableStack(); // ends the ranks if something fails after they have started
+  let group: RankGroup;
   if (device === undefined) {
-    group = await startOnHost({ ...options, device: host }, hostOptions);
+    group = opening.use(await startOnHost({ ...options, device: host }, hostOptions));
   } else if (config.mode === "cached") {
     const sizes = sizeDeviceCache(plan, batches, config.hotMemory ?? 0);
-    group = await openDeviceCached({ ...options, device, cache: sizes }, config, hostOptions, tier, tell, true);
+    const cached = { ...options, device, cache: sizes };
+    group = opening.use(await openDeviceCached(cached, config, hostOptions, tier, tell, true));
     const onDevice = Math.min(sizes.slots, plan.rows);
     const who = ranks === 1 ? "The device caches" : "Each device caches the same";
     tell({
@@ -183,9 +185,10 @@ export async function openRanks(
       text: `${who} ${count(onDevice)} of ${count(plan.rows)} rows (${percent(onDevice / plan.rows)})`,
     });
   } else {
-    group = await startOnDevices({ ...options, device, tablesOnDevice }, config, hostOptions);
+    group = opening.use(await startOnDevices({ ...options, device, tablesOnDevice }, config, hostOptions));
   }
   tell({ event: "note", text: `Training on ${group.device} with ${ranks} rank${ranks === 1 ? "" : "s"}` });
+  opening.move();
   return group;
 }
 
@@ -226,13 +229,15 @@ async function openCached(
   tell: Report,
 ): Promise<RankGroup> {
   const { plan, batchShape, ranks } = options;
-  using opening = new DisposableStack();
-  const store = await startStore(plan, sizes, tier, WHOLE, opening);
+  await using opening = new AsyncDisposableStack();
+  const owned = opening.use(new DisposableStack());
+  const store = await startStore(plan, sizes, tier, WHOLE, owned);
   const fullRows = sizes.slots + batchShape.lookupCapacity;
-  const onHost = await startOnHost({ ...options, device: options.host, fullRows }, hostOptions);
-  const group = new CachedRanks(onHost, { ...sizes, store }, opening.move());
+  const onHost = opening.use(await startOnHost({ ...options, device: options.host, fullRows }, hostOptions));
+  const group = new CachedRanks(onHost, { ...sizes, store }, owned);
   const text = `Training on ${group.device} with ${ranks} rank${ranks === 1 ? "" : "s"}`;
   tell({ event: "note", text: `${text}; ${placeOfRows(plan, sizes, tier, store)}` });
+  opening.move();
   return group;
 }
 
@@ -249,25 +254,31 @@ export async function openDeviceCached(
   workers: boolean = options.ranks > 1,
 ): Promise<RankGroup> {
   const { plan, batchShape, host, ranks, device, cache: { batchRows } } = options;
-  using opening = new DisposableStack();
-  opening.use(device);
+  using unused = new DisposableStack();
+  unused.use(device);
+  await using opening = new AsyncDisposableStack();
   // Host memory sees the rows that move to and from the devices as its batches.
   const mostDistinct = { cold: 2 * batchRows };
   const groups = { batchShape, mostDistinct, ranks, lookAhead: GROUPS_AHEAD, threads: workers ? ranks : 0 };
   const onHost = tier && sizeCache(plan, groups, tier.memory, Deno.memoryUsage().rss);
   if (onHost === undefined) {
+    unused.move();
+    const group = new DeviceCachedRanks(opening.use(await startOnDevices(options, config, hostOptions, workers)));
     opening.move();
-    return new DeviceCachedRanks(await startOnDevices(options, config, hostOptions, workers));
+    return group;
   }
-  using owned = new DisposableStack();
+  const owned = opening.use(new DisposableStack());
   const cache = { ...onHost, store: await startStore(plan, onHost, tier!, WHOLE, owned) };
-  opening.move();
-  const group = await startOnDevices({ ...options, fullRows: onHost.slots }, config, hostOptions, workers);
+  unused.move();
+  const withRows = { ...options, fullRows: onHost.slots };
+  const group = opening.use(await startOnDevices(withRows, config, hostOptions, workers));
   const tables = new CachedTables({ host, shape: plan.shape, batchShape }, group.memory.full, cache);
   const lookAhead = DISK_LOOK_AHEAD;
   const rows = new DeviceOverDisk(planDeviceCache(group, tables, lookAhead), tables);
   tell({ event: "note", text: `There are ${placeOfRows(plan, onHost, tier!, cache.store)}` });
-  return new CachedRanks(group, cache, owned.move(), { rows, lookAhead });
+  const cached = new CachedRanks(group, cache, owned, { rows, lookAhead });
+  opening.move();
+  return cached;
 }
 
 /** Starts the store of a host's rows that are not in memory. */
@@ -322,13 +333,15 @@ async function openWorld(
     ? sizeShared(world, plan, { ...batches, precision: run.precision }, tier)
     : undefined;
   if (sizes === undefined) return await MpiRanks.open(world, run, report);
-  using opening = new DisposableStack();
+  await using opening = new AsyncDisposableStack();
   const { batchShape } = batches;
-  const ranks = await MpiRanks.open(world, { ...run, fullRows: sizes.slots + batchShape.lookupCapacity }, report);
+  const withRows = { ...run, fullRows: sizes.slots + batchShape.lookupCapacity };
+  const ranks = opening.use(await MpiRanks.open(world, withRows, report));
+  const owned = opening.use(new DisposableStack());
   const shard = { host: world.peers.rank, hosts: world.peers.size };
   const store = await togetherAsync(
     world,
-    async () => world.node.rank === 0 ? await startStore(plan, sizes, tier!, shard, opening) : undefined,
+    async () => world.node.rank === 0 ? await startStore(plan, sizes, tier!, shard, owned) : undefined,
   );
   if (store !== undefined) {
     report({ event: "note", text: `There are ${placeOfRows(plan, sizes, tier!, store, shard.hosts)}` });
@@ -337,7 +350,9 @@ async function openWorld(
   const { full, host } = ranks.memory;
   const memory = [{ host, shape: plan.shape, batchShape }, full, cache] as const;
   const rows = shard.hosts > 1 ? new CachedShard(...memory, shard) : new CachedTables(...memory);
-  return new CachedRanks(ranks, cache, opening.move(), { rows, world });
+  const group = new CachedRanks(ranks, cache, owned, { rows, world });
+  opening.move();
+  return group;
 }
 
 /**

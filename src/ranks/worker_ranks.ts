@@ -183,7 +183,8 @@ export class WorkerRanks extends RankGroup {
     const running = new Set(this.#workers);
     const ended = this.#workers.map((worker) =>
       new Promise<void>((resolve) => {
-        worker.onmessage = worker.onerror = () => {
+        worker.onmessage = worker.onerror = (event: Event) => {
+          event.preventDefault(); // an error of this thread must not replace the one that ends the ranks
           running.delete(worker);
           resolve();
         };
