@@ -1,7 +1,9 @@
 import type { Command } from "commander";
 import type { Preset } from "../src/config/config.ts";
 import { configByData } from "../src/config/config_by_data.ts";
+import { HotsetError } from "../src/errors.ts";
 import { runList } from "../src/report/run_tables.ts";
+import type { RunSummary } from "../src/run/run_list.ts";
 import { combinations, nameOf, sweep as sweepRuns } from "../src/run/sweep.ts";
 import {
   cacheFlag,
@@ -68,10 +70,19 @@ export function sweep(program: Command): void {
           const { writeComparison } = await import("../src/report/html/comparison_report.ts");
           writeComparison(summaries, flags.report);
         }
-        const best = (auc: number | undefined) => auc === undefined || Number.isNaN(auc) ? -1 : auc;
-        summaries.sort((a, b) => best(b.validation?.auc) - best(a.validation?.auc));
+        const best = ({ state, validation }: RunSummary) =>
+          state === "diverged" || validation === null || Number.isNaN(validation.auc) ? -1 : validation.auc;
+        summaries.sort((a, b) => best(b) - best(a));
         if (flags.json) { for (const summary of summaries) console.log(eventLine({ event: "run", ...summary })); }
         else console.log(runList(summaries, widthOfTerminal()));
+        const diverged = summaries.filter(({ state }) => state === "diverged").map(({ run }) => run);
+        if (diverged.length > 0) {
+          throw new HotsetError(
+            `Cannot complete the sweep in ${flags.out}: ${diverged.length} of ${summaries.length} runs diverged ` +
+              `(${diverged.join(", ")}); leave out those values, or remove a run to train it again`,
+            { code: "diverged" },
+          );
+        }
       })
     );
 }

@@ -292,6 +292,14 @@ export interface ResultEvent extends Metrics, Spent {
   readonly ended: "epochs" | "target" | "patience" | "stopped";
 }
 
+/** Training diverged; only in the metrics of the run, since the command ends with the same as an error. */
+export interface DivergedEvent {
+  /** Kind of event. */
+  readonly event: "diverged";
+  /** What was not a number, and where. */
+  readonly reason: string;
+}
+
 /** The demonstration has ended. */
 export interface DemoEvent {
   /** Kind of event. */

@@ -19,7 +19,7 @@ import { deadLayerNotes } from "../events/dead_units.ts";
 import { BatchSequence } from "./batch_sequence.ts";
 import { findBadTensor } from "./divergence.ts";
 import { bestNote, endReason, recordMetrics, stops } from "./early_stopping.ts";
-import { diverged, withRecoveryHint } from "./end_errors.ts";
+import { Diverged, withRecoveryHint } from "./end_errors.ts";
 import { evaluateSplit, type Evaluation } from "./evaluate.ts";
 import type { CheckpointMetrics, OnEvaluation, Report, ResultEvent, Spent } from "../events/events.ts";
 import { checkedSchedule, type LearningRateSchedule, scheduleOf } from "../schedule/learning_rate.ts";
@@ -141,7 +141,7 @@ export class Trainer {
   /** Ends a diverged run; finds the bad value unless it is given. */
   #fail(reason: string, bad?: string): never {
     const saved = this.#lastGood();
-    throw diverged(reason, bad ?? this.#findBadTensor(), this.#options.config, saved);
+    throw new Diverged(`${reason}; ${bad ?? this.#findBadTensor()}`, this.#options.config, saved);
   }
 
   #findBadTensor(): string {

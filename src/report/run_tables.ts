@@ -1,5 +1,5 @@
 /** Runs as tables for the terminal: a list of them, and a few side by side. */
-import { bytes, count, localTime, percent, seconds } from "../format.ts";
+import { bytes, count, localTime, percent, seconds, wrapped } from "../format.ts";
 import { differingOptions, type RunSummary, type UnreadableRun } from "../run/run_list.ts";
 import type { CacheItem } from "../run/clean.ts";
 import { table } from "./tables.ts";
@@ -49,8 +49,8 @@ function filled(parts: readonly string[], width: number): string[] {
 }
 
 /**
- * Text of a list of runs: two lines or more for each, the second with its beginning, its data and the options in which the runs differ.
- * With `width`, names are shortened and lines filled so that they fit.
+ * Text of a list of runs: two lines or more for each, the second with its beginning, its data and the options in which the
+ * runs differ, then why it diverged. With `width`, names are shortened and lines filled so that they fit.
  */
 export function runList(runs: readonly (RunSummary | UnreadableRun)[], width?: number): string {
   const readable = runs.filter((run): run is RunSummary => !("error" in run));
@@ -67,12 +67,12 @@ export function runList(runs: readonly (RunSummary | UnreadableRun)[], width?: n
       bytes(size),
     ]),
   ).split("\n").map((line) => line.trimEnd());
-  const about = readable.map(({ started, data, config }) => {
+  const room = width === undefined ? Infinity : width - 2;
+  const about = readable.map(({ started, data, config, diverged }) => {
     const options = keys.map((key) => `${key} ${optionText(config[key])}`);
-    return filled(
-      [...(started === null ? [] : [localTime(started)]), data, ...options],
-      width === undefined ? Infinity : width - 2,
-    ).map((line) => `  ${line}`);
+    const parts = [...(started === null ? [] : [localTime(started)]), data, ...options];
+    const why = diverged === null ? [] : wrapped(`diverged: ${diverged}`, room).split("\n");
+    return [...filled(parts, room), ...why].map((line) => `  ${line}`);
   });
   return [
     ...(readable.length === 0 ? [] : [head]),

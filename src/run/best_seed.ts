@@ -9,9 +9,10 @@ import type { ConfigByData } from "../config/config_by_data.ts";
 import { MAX_SEED } from "../config/optimization_options.ts";
 import { DEFAULT_MEMORY_BYTES } from "../dataset/prepare_job.ts";
 import type { Dataset } from "../dataset/dataset.ts";
-import { UsageError } from "../errors.ts";
+import { HotsetError, UsageError } from "../errors.ts";
 import type { CheckpointMetrics, ResultEvent } from "../events/events.ts";
 import { count as number } from "../format.ts";
+import { reasonIfDiverged } from "../loop/end_errors.ts";
 import { expectDevice } from "../ranks/placement.ts";
 import { AtomicDirectory } from "../storage/atomic_directory.ts";
 import { configBefore, configFor, shapeOfData } from "./config_for.ts";
@@ -25,8 +26,9 @@ const SHARE = 0.05;
 
 /**
  * Like `trainOn`, with the seed of `seeds` consecutive ones, the first of which the configuration has, whose monitored
- * metric of the validation split is the best after 5 % of an epoch. The run is the one that `trainOn` trains with that
- * seed. Throws UsageError without a validation split, and if the last seed is larger than a seed may be.
+ * metric of the validation split is the best after 5 % of an epoch; one that diverges is not. The run is the one that
+ * `trainOn` trains with that seed. Throws UsageError without a validation split, and if the last seed is larger than a seed
+ * may be, and HotsetError if all seeds diverge.
  */
 export async function trainBestOf(
   seeds: number,
@@ -67,6 +69,7 @@ async function bestSeed(
     );
   }
   let best = { seed: config.seed, value: -Infinity, shown: "" };
+  let diverged = 0;
   for (let seed = config.seed; seed < config.seed + seeds; seed++) {
     // Not in the cache of the run: the order of samples depends on the seed, so each has a layout.
     using folder = new AtomicDirectory(out, () => {});
@@ -76,7 +79,7 @@ async function bestSeed(
       ...{ seed, save: false, patience: null, targetAuc: null },
       testFreq: Math.max(1, Math.ceil(SHARE * samples / config.batchSize)),
     };
-    await startRun(short, dataset, {
+    const training = startRun(short, dataset, {
       out: join(folder.temporary, "run"),
       report: () => {},
       ...(signal === undefined ? {} : { signal }),
@@ -85,9 +88,21 @@ async function bestSeed(
         return "stop";
       },
     });
+    const reason = await reasonIfDiverged(training);
+    if (reason !== undefined) {
+      diverged++;
+      report({ event: "note", text: `Seed ${seed}: diverged: ${reason}` });
+      continue;
+    }
     const { value, shown } = measured(found!, config.monitor);
     report({ event: "note", text: `Seed ${seed}: ${shown} after step ${number(found!.step)}` });
     if (value > best.value) best = { seed, value, shown };
+  }
+  if (diverged === seeds) {
+    throw new HotsetError(
+      `Cannot choose a seed: all ${seeds} diverged; choose a smaller --learning-rate, or --lr-num-warmup-steps`,
+      { code: "diverged" },
+    );
   }
   if (best.value === -Infinity) throw new UsageError(`Cannot choose a seed: no seed has a ${config.monitor}`);
   report({ event: "note", text: `Training with seed ${best.seed}, the best of ${seeds} (validation ${best.shown})` });

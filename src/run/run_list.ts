@@ -18,10 +18,10 @@ import { readRun, RUN_FILE, type RunRecord } from "./run_record.ts";
 const MAX_DEPTH = 3;
 
 /**
- * `training`: a process trains it now. `ended`: it has its result. `stopped`: it can be resumed. `imported`: it has the
- * model of another tool, and never trained.
+ * `training`: a process trains it now. `ended`: it has its result. `diverged`: its loss or model was not finite any more.
+ * `stopped`: it can be resumed. `imported`: it has the model of another tool, and never trained.
  */
-export type RunState = "training" | "ended" | "stopped" | "imported";
+export type RunState = "training" | "ended" | "diverged" | "stopped" | "imported";
 
 /** What is known of a run. */
 export interface RunSummary {
@@ -29,6 +29,8 @@ export interface RunSummary {
   readonly run: string;
   /** What it does. */
   readonly state: RunState;
+  /** Why it diverged; null if its state is another one. */
+  readonly diverged: string | null;
   /** When it began, in ISO 8601; null if it was not recorded. */
   readonly started: string | null;
   /** What the user calls its data. */
@@ -125,9 +127,11 @@ export function summarizeRun(run: string): RunSummary {
   const log = existsSync(join(run, METRICS_FILE)) ? readRunLog(run) : undefined;
   const { started, data, dataset, datasetId, config } = record;
   const result = log?.result;
+  const state = stateOf(run, record, log);
   return {
     run,
-    state: stateOf(run, record, log),
+    state,
+    diverged: state === "diverged" ? log!.diverged! : null,
     started,
     data: data ?? dataset,
     datasetId,
@@ -145,6 +149,7 @@ export function summarizeRun(run: string): RunSummary {
 function stateOf(run: string, { device }: RunRecord, log: RunLog | undefined): RunState {
   if (OutputLock.isHeld(run)) return "training";
   if (log?.result !== undefined) return "ended";
+  if (log?.diverged !== undefined) return "diverged";
   return device === null ? "imported" : "stopped";
 }
 

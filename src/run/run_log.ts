@@ -23,6 +23,8 @@ export interface RunLog {
   readonly spent: readonly SpentEvent[];
   /** Undefined while the run has not ended. */
   readonly result: ResultEvent | undefined;
+  /** Why it diverged; undefined if it did not, or if it was resumed since. */
+  readonly diverged: string | undefined;
 }
 
 /** JSON writes NaN as null. */
@@ -111,6 +113,7 @@ const line = z.discriminatedUnion("event", [
     ...metrics,
   }),
   z.object({ event: z.literal("spent"), step: count, ...spent }),
+  z.object({ event: z.literal("diverged"), reason: z.string() }),
   z.object({ event: z.literal("profile") }),
   z.object({ event: z.literal("checkpoint") }),
 ]);
@@ -127,7 +130,9 @@ export function readRunLog(run: string): RunLog {
   const spent = new Map<number, SpentEvent>();
   let layout: LayoutEvent | undefined;
   let result: ResultEvent | undefined;
+  let diverged: string | undefined;
   for (const event of readLines(path)) {
+    diverged = event.event === "diverged" ? event.reason : undefined;
     if (event.event === "progress") progress.set(event.step, event);
     else if (event.event === "evaluation") evaluations.set(`${event.split} ${event.step}`, event);
     else if (event.event === "phases") phases.set(event.kind, event);
@@ -143,6 +148,7 @@ export function readRunLog(run: string): RunLog {
     spent: byStep(spent.values()),
     layout,
     result,
+    diverged,
   };
 }
 

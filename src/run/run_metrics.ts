@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { attempt } from "../errors.ts";
 import { writeAll } from "../storage/output_file.ts";
-import type { RunEvent } from "../events/events.ts";
+import type { DivergedEvent, RunEvent } from "../events/events.ts";
 
 /** Name of the file in a run's directory. */
 export const METRICS_FILE = "metrics.jsonl";
@@ -25,7 +25,7 @@ export class RunMetrics implements Disposable {
   }
 
   /** Writes an event and its time, except those that are only for the terminal. Throws HotsetError if that fails. */
-  write(event: RunEvent): void {
+  write(event: RunEvent | DivergedEvent): void {
     if (event.event === "stage" || event.event === "note") return;
     const bytes = new TextEncoder().encode(JSON.stringify({ ...event, time: new Date().toISOString() }) + "\n");
     attempt(`Cannot write ${this.#path}`, () => writeAll(this.#file, bytes));

@@ -8,10 +8,11 @@ import type { Dataset } from "../dataset/dataset.ts";
 import { DEFAULT_MEMORY_BYTES } from "../dataset/prepare_job.ts";
 import { codeOf, Interrupted, UsageError } from "../errors.ts";
 import type { Report } from "../events/events.ts";
+import { reasonIfDiverged } from "../loop/end_errors.ts";
 import { expectDevice } from "../ranks/placement.ts";
 import { TaskPool } from "../threads/task_pool.ts";
 import { configBefore, configFor, shapeOfData } from "./config_for.ts";
-import { differingOptions, type RunSummary, summarizeRun } from "./run_list.ts";
+import { differingOptions, type RunState, type RunSummary, summarizeRun } from "./run_list.ts";
 import { RUN_FILE } from "./run_record.ts";
 import { expectStart, resumeRun, startRun } from "./run.ts";
 import type { RunOptions } from "./run_options.ts";
@@ -55,6 +56,9 @@ export interface SweepOptions extends Omit<RunOptions, "out" | "signal"> {
   readonly signal?: () => AbortSignal;
 }
 
+/** What is said of runs that are not trained any more. */
+const OVER: Partial<Record<RunState, string>> = { ended: "there already", diverged: "diverged before" };
+
 /** A run for a thread. */
 export interface SweepTask {
   /** Directory of the dataset. */
@@ -75,9 +79,10 @@ interface PlacedRun {
 }
 
 /**
- * Trains runs in a folder, which is also their cache unless one is named; those that have ended are left as they are, and
- * those that were interrupted are resumed. Returns their summaries, in the same order. Throws UsageError if a run of that
- * name has another configuration or two have one name, and otherwise like `trainOn`.
+ * Trains runs in a folder, which is also their cache unless one is named; those that have ended or diverged are left as
+ * they are, and those that were interrupted are resumed. A run that diverges does not end the sweep: the state of its
+ * summary says so. Returns the summaries, in the same order. Throws UsageError if a run of that name has another
+ * configuration or two have one name, and otherwise like `trainOn`.
  */
 export async function sweep(
   inputs: readonly string[],
@@ -127,17 +132,28 @@ function expectSameOptions(before: RunSummary, config: TrainConfig, folder: stri
   );
 }
 
-function announce(runs: readonly PlacedRun[], index: number, report: Report): void {
+/** Says of a run what is done with it, or why it diverged. */
+function announce(runs: readonly PlacedRun[], index: number, report: Report, diverged?: string): void {
   const { out, before } = runs[index];
-  const what = before === undefined ? "trained" : before.state === "ended" ? "there already" : "resumed";
+  const planned = before === undefined ? "trained" : OVER[before.state] ?? "resumed";
+  const what = diverged === undefined ? planned : `diverged: ${diverged}`;
   report({ event: "note", text: `Run ${index + 1} of ${runs.length}: ${out}, ${what}` });
+}
+
+/** True if a run has a result, or would diverge again. */
+function isOver(before: RunSummary | undefined): boolean {
+  return before !== undefined && before.state in OVER;
 }
 
 async function trainInTurn(dataset: Dataset, runs: readonly PlacedRun[], options: SweepOptions): Promise<void> {
   for (const [i, { config, out, before }] of runs.entries()) {
     announce(runs, i, options.report);
-    if (before === undefined) await startRun(config, dataset, { ...options, out });
-    else if (before.state !== "ended") await resumeRun({ ...options, out });
+    if (isOver(before)) continue;
+    const own = { ...options, out };
+    const diverged = await reasonIfDiverged(
+      before === undefined ? startRun(config, dataset, own) : resumeRun(own),
+    );
+    if (diverged !== undefined) announce(runs, i, options.report, diverged);
   }
 }
 
@@ -148,15 +164,16 @@ async function trainAtOnce(
   { report, cache, signal }: SweepOptions,
   jobs: number,
 ): Promise<void> {
-  const open = [...runs.keys()].filter((i) => runs[i].before?.state !== "ended");
+  const open = [...runs.keys()].filter((i) => !isOver(runs[i].before));
   for (const i of runs.keys()) if (!open.includes(i)) announce(runs, i, report);
+  if (open.length === 0) return;
   const ranks = Math.max(1, Math.floor(navigator.hardwareConcurrency / jobs));
   const stop = new Int32Array(new SharedArrayBuffer(4));
   const listened = signal?.();
   const end = () => Atomics.store(stop, 0, 1);
   listened?.addEventListener("abort", end);
   if (listened?.aborted) end();
-  using pool = new TaskPool<SweepTask, string>(
+  using pool = new TaskPool<SweepTask, string | undefined>(
     new URL("./sweep_worker.ts", import.meta.url),
     Math.min(jobs, open.length),
   );
@@ -169,9 +186,9 @@ async function trainAtOnce(
   const show = () => report({ event: "stage", stage: "sweep", fraction: done / open.length });
   show();
   try {
-    await pool.all(tasks, (k) => {
+    await pool.all(tasks, (k, diverged) => {
       done++;
-      announce(runs, open[k], report);
+      announce(runs, open[k], report, diverged);
       show();
     });
   } catch (error) {

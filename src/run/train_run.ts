@@ -8,6 +8,7 @@ import { HotsetError } from "../errors.ts";
 import type { Report, ResultEvent, RunEvent } from "../events/events.ts";
 import { bytes } from "../format.ts";
 import type { Layout } from "../layout/layout.ts";
+import { Diverged } from "../loop/end_errors.ts";
 import { measurePhases } from "../loop/phases.ts";
 import { Trainer } from "../loop/trainer.ts";
 import type { ModelPlan } from "../model/shape.ts";
@@ -116,7 +117,10 @@ export async function trainRun(
     report: recordAndReport,
     signal: typeof signal === "function" ? signal() : signal,
   });
-  const trained = await trainer.run();
+  const trained = await trainer.run().catch((error) => {
+    if (error instanceof Diverged) metrics?.write({ event: "diverged", reason: error.reason });
+    throw error;
+  });
   for (const text of movedNotes(group, world)) report({ event: "note", text });
   const caches = group instanceof CachedRanks || group instanceof DeviceCachedRanks;
   const oneMemory = world === undefined && group.memory.mirror === undefined && !caches;

@@ -72,6 +72,23 @@ Deno.test("while seeds are compared clean keeps the dataset, and would know what
   assert.deepEqual(entries(), ["run"]);
 });
 
+Deno.test("seeds that diverge are not chosen", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory, 300);
+  const notes: string[] = [];
+  await assert.rejects(
+    trainBestOf(2, [dataset.directory], RAW, { ...SEEDED, learningRate: 1e30 }, {
+      out: directory.join("out"),
+      report: (event) => event.event === "note" && notes.push(event.text),
+    }),
+    /^HotsetError: Cannot choose a seed: all 2 diverged; choose a smaller --learning-rate, or --lr-num-warmup-steps$/,
+  );
+  assert.deepEqual(notes.flatMap((text) => /^Seed \d: diverged: /.exec(text)?.[0] ?? []), [
+    "Seed 7: diverged: ",
+    "Seed 8: diverged: ",
+  ]);
+});
+
 Deno.test("every seed is one that a run may have", async () => {
   using directory = new TemporaryDirectory();
   await assert.rejects(

@@ -6,6 +6,8 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { program } from "../../cli/main.ts";
 import { resolveConfig } from "../../src/config/config.ts";
+import { resumeRun } from "../../src/run/run.ts";
+import { summarizeRun } from "../../src/run/run_list.ts";
 import { METRICS_FILE } from "../../src/run/run_metrics.ts";
 import { combinations, nameOf, sweep } from "../../src/run/sweep.ts";
 import { dataOf } from "../support/small_run.ts";
@@ -91,11 +93,6 @@ slowTest(
     });
     await assert.rejects(late, /^Interrupted: The sweep was interrupted/);
     // A run that fails ends the sweep with its error, and is named.
-    const wild = { name: "wild", config: { ...config(1e30), save: false } };
-    await assert.rejects(
-      sweep([data], RAW, [wild, ...runs], directory.join("wild"), { report, jobs: 2 }),
-      /^HotsetError: Run .*wild: Cannot continue training: /,
-    );
     await assert.rejects(
       sweep([data], RAW, [...runs, { name: "other", config: { ...config(0.01), bottom: [8, 7] } }], folder, {
         report,
@@ -105,6 +102,37 @@ slowTest(
     );
   },
 );
+
+for (const jobs of [1, 2]) {
+  slowTest(`a run that diverges does not end the sweep, and remains known as diverged, ${jobs} at a time`, async () => {
+    using directory = new TemporaryDirectory();
+    const data = dataOf(directory, 300).directory;
+    const runs = [1e30, 0.01].map((learningRate) => ({
+      name: nameOf({ learningRate }),
+      config: resolveConfig("kaggle", {
+        ...{ mode: "cpu", ranks: 1, bottom: [8, 16], top: [8, 1], batchSize: 50, learningRate },
+      }),
+    }));
+    const train = async () => {
+      const notes: string[] = [];
+      const summaries = await sweep([data], RAW, runs, directory.join("sweep"), {
+        report: (event) => event.event === "note" && notes.push(event.text),
+        jobs,
+      });
+      return { summaries, notes: notes.filter((text) => text.startsWith("Run 1 of 2: ")) };
+    };
+    const first = await train();
+    assert.deepEqual(first.summaries.map(({ state }) => state), ["diverged", "ended"]);
+    const [{ run, diverged }] = first.summaries;
+    assert.match(diverged!, /is not a number|is NaN/);
+    assert.equal(first.notes.at(-1), `Run 1 of 2: ${run}, diverged: ${diverged}`);
+    const again = await train();
+    assert.deepEqual(again, { ...first, notes: [`Run 1 of 2: ${run}, diverged before`] });
+    // Whoever resumes it tries once more.
+    await assert.rejects(resumeRun({ out: run, report: () => {} }), { code: "diverged" });
+    assert.equal(summarizeRun(run).diverged, diverged);
+  });
+}
 
 slowTest("a sweep shares what it prepares, resumes what was interrupted, and refuses other options", async () => {
   using directory = new TemporaryDirectory();

@@ -91,7 +91,15 @@ export class LiveReport implements AsyncDisposable {
       return runPage(this.#run, readRunLog(this.#run), this.#dataset);
     } catch (error) {
       if (!(error instanceof HotsetError)) throw error;
-      const log = { progress: [], evaluations: [], phases: [], spent: [], layout: undefined, result: undefined };
+      const log = {
+        progress: [],
+        evaluations: [],
+        phases: [],
+        spent: [],
+        layout: undefined,
+        result: undefined,
+        diverged: undefined,
+      };
       const page = runPage(this.#run, log, this.#dataset);
       return { ...page, sections: [], subtitle: `${page.subtitle} It has no events yet.` };
     }
