@@ -22,6 +22,13 @@ const seconds = reading((text) => {
   throw new Error("must be seconds, above 0 and at most 3600");
 });
 
+/** The smallest body is `[]`. */
+const bodyBytes = reading((text) => {
+  const value = readBytes(text);
+  if (value >= 2) return value;
+  throw new Error("must be at least 2 bytes, as in 4MiB");
+});
+
 /** hotset serve */
 export function serve(program: Command): void {
   program.command("serve")
@@ -30,7 +37,7 @@ export function serve(program: Command): void {
     .addOption(new Flag("--port <n>", "port to listen on; 0 for any free port").argParser(port).default(8080))
     .addOption(new Flag("--host <address>", "address to listen on; 0.0.0.0 for all").default("127.0.0.1"))
     .addOption(
-      new Flag("--max-body <bytes>", "maximum size of a request").argParser(reading(readBytes)).default(
+      new Flag("--max-body <bytes>", "maximum size of a request").argParser(bodyBytes).default(
         4 * 2 ** 20,
         "4MiB",
       ),

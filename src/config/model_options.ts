@@ -1,5 +1,14 @@
 /** Options of training: shape of the model. */
-import { oneOf, optionsIn, type OptionsOf, positive, readWidths, type RuleOn, widths } from "./option_types.ts";
+import {
+  type CommandLine,
+  oneOf,
+  optionsIn,
+  type OptionsOf,
+  positive,
+  readWidths,
+  type RuleOn,
+  widths,
+} from "./option_types.ts";
 
 /** The part of a configuration with the shape of the model; see `TrainConfig`. */
 export interface ModelConfig {
@@ -26,6 +35,14 @@ export interface ModelConfig {
 /** Returns why an option has no effect; undefined if it has one. */
 type Rule = RuleOn<ModelConfig>;
 
+/** The model in a refusal; if the preset chose it, how to choose another one. */
+export function withModel(model: ModelConfig["model"], line: CommandLine | undefined): string {
+  const chosen = line?.given.has("--preset") && !line.given.has("--model")
+    ? `, which --preset ${line.values.preset} chooses unless there is a --model`
+    : "";
+  return `with --model ${model}${chosen}`;
+}
+
 const MACHINE = "its factorisation machine is the interaction";
 /** Why the interaction of other models is fixed. */
 const INTERACTIONS = {
@@ -36,15 +53,16 @@ const INTERACTIONS = {
   tbsm: "each step has the products of all pairs",
 };
 /** Other models have something else instead. */
-const interactionRule: Rule = ({ model }) =>
-  model === "dlrm" ? undefined : `with --model ${model}: ${INTERACTIONS[model]}`;
+const interactionRule: Rule = ({ model }, line) =>
+  model === "dlrm" ? undefined : `${withModel(model, line)}: ${INTERACTIONS[model]}`;
 
 /** For options of the MLPs. */
-const mlpRule: Rule = ({ model }) => model === "mf" ? "with --model mf: matrix factorisation has no MLP" : undefined;
+const mlpRule: Rule = ({ model }, line) =>
+  model === "mf" ? `${withModel(model, line)}: matrix factorisation has no MLP` : undefined;
 
 /** For options of the cross network. */
-const crossRule: Rule = ({ model }) =>
-  model === "dcnv2" ? undefined : `with --model ${model}: it has no cross network; choose --model dcnv2`;
+const crossRule: Rule = ({ model }, line) =>
+  model === "dcnv2" ? undefined : `${withModel(model, line)}: it has no cross network; choose --model dcnv2`;
 
 /** For `import`, the model's file determines the shape. */
 const SHAPE = ["train", "plan"];

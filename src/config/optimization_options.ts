@@ -1,7 +1,7 @@
 /** Options of training: batches, optimizer, learning rate and loss. */
 import { OPTIMIZER_NAMES, type OptimizerName, OPTIMIZERS } from "../optimizer/optimizers.ts";
 import { DECAY_NAMES } from "../schedule/learning_rate.ts";
-import type { ModelConfig } from "./model_options.ts";
+import { type ModelConfig, withModel } from "./model_options.ts";
 import type { HotRowsConfig } from "./hot_rows_options.ts";
 import {
   natural,
@@ -87,9 +87,9 @@ const weightDecayRule: Rule = ({ weightDecay, optimizer }) =>
     : undefined;
 
 /** Dropout follows hidden layers; TBSM always has some. */
-const dropoutRule: Rule = ({ dropout, model, bottom, top }) => {
+const dropoutRule: Rule = ({ dropout, model, bottom, top }, line) => {
   if (dropout === 0 || model === "tbsm") return undefined;
-  if (model === "mf") return "with --model mf: matrix factorisation has no MLP";
+  if (model === "mf") return `${withModel(model, line)}: matrix factorisation has no MLP`;
   return bottom.length > 1 || top.length > 1
     ? undefined
     : "without a hidden layer: the MLPs have one layer each; add a width to --arch-mlp-top";

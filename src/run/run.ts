@@ -34,7 +34,7 @@ import { openData } from "./run_data.ts";
 import { cacheWith, registerRun } from "./run_cache.ts";
 import { inTurn, namingRun, onDisk, type RunOptions } from "./run_options.ts";
 import { configAsBegun, onCpu, readRun, RUN_FILE } from "./run_record.ts";
-import { ensureDataset, type RawOptions } from "./stages.ts";
+import { ensureDataset, expectTrainSamples, type RawOptions } from "./stages.ts";
 import { trainRun } from "./train_run.ts";
 
 /** The model of a configuration for a dataset. */
@@ -161,6 +161,7 @@ async function beginRun(
   options: RunOptions,
   start: UsableRun | undefined,
 ): Promise<ResultEvent> {
+  await inTurn(options, () => expectTrainSamples(dataset));
   const found = configFor(given, shapeOfData(dataset), options.report);
   // A model that is trained further has warmed up, and a function decides all rates.
   const warm = start !== undefined || options.schedule !== undefined;
@@ -176,8 +177,8 @@ async function beginRun(
   using _lock = await lockRun(options);
   await registerIn(options);
   await inTurn(options, () => expectStart(config, options.out, options.world));
-  return await trainRun(config, plan, dataset, { from, checkpoint: undefined, record: undefined }, options);
   noteLeftovers(options);
+  return await trainRun(config, plan, dataset, { from, checkpoint: undefined, record: undefined }, options);
 }
 
 /**
@@ -199,8 +200,8 @@ export async function resumeRun(given: RunOptions, changes: ResumeChanges = {}):
   await inTurn(options, () => readRun(options.out));
   using _lock = await lockRun(options);
   await registerIn(options);
-  const { record, config: reopened, dataset, begin } = await inTurn(options, () => reopen(options, changes));
   noteLeftovers(options);
+  const { record, config: reopened, dataset, begin } = await inTurn(options, () => reopen(options, changes));
   const plan = planFor(reopened, dataset);
   // Only a model that was imported, and not trained since, may have no mode yet.
   const config = await chooseMode(reopened, plan, dataset, report, world);

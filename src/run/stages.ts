@@ -126,12 +126,16 @@ async function announce(dataset: Dataset, limit: UnknownLimit, report: Report, b
   if (missing !== undefined) report({ event: "note", text: missingNote(missing) });
   if (growth !== undefined) report({ event: "note", text: grownNote(growth) });
   if (growth?.some(({ droppedRows }) => droppedRows > 0)) report({ event: "note", text: droppedNote(growth, dataset) });
-  if (splits.train.samples === 0) {
-    throw new HotsetError(`Cannot use dataset ${dataset.directory}: it has no train samples`);
-  }
+  expectTrainSamples(dataset);
   await noteUnknown(`the validation split of ${dataset.directory}`, validationUnknown, dataset, limit, report);
   await noteUnknown(`the test split of ${dataset.directory}`, unknown, dataset, limit, report);
   return dataset;
+}
+
+/** Throws HotsetError if a dataset has nothing to train on, such as rows that were encoded to be scored. */
+export function expectTrainSamples(dataset: Dataset): void {
+  if (dataset.samples("train") > 0) return;
+  throw new HotsetError(`Cannot use dataset ${dataset.directory}: it has no train samples`);
 }
 
 /** Note about negatives: the number drawn, and the number that could not be. */

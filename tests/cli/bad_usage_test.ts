@@ -50,6 +50,11 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
     "option '--ranks <n>' argument '257' is invalid. Expected a whole number from 1 to 256.",
   ],
   [
+    ["serve", "x", "--max-body", "0"],
+    2,
+    "option '--max-body <bytes>' argument '0' is invalid. Expected at least 2 bytes, as in 4MiB.",
+  ],
+  [
     ["train", "x", "--mode", "gpu", "--device", "cpu"],
     2,
     "Cannot train in mode gpu on the CPU: choose --mode fae or cpu",

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
+import { generateSessions } from "../../src/dataset/generate_sessions.ts";
 import type { MpiWorld } from "../../src/parallel/mpi_world.ts";
 import { expectPlacement } from "../../src/ranks/placement.ts";
 import { startRun } from "../../src/run/run.ts";
@@ -87,4 +88,24 @@ Deno.test("a run cannot end by what is measured on a split where there is none",
     });
   }
   assert.equal((await train(60, { targetAuc: 0.0001 })).ended, "target");
+});
+
+Deno.test("data without train samples are refused before anything is made", async () => {
+  using directory = new TemporaryDirectory();
+  const rows = tinyDataset(directory.join("rows"), {
+    ...{ samples: { train: 0, validation: 20, test: 20 }, tableRows: [5, 6], denseFeatures: 2 },
+    ...{ bags: false, seed: 1, skew: 2 },
+  });
+  const samples = { train: 0, validation: 0, test: 20 };
+  const sessions = await generateSessions(directory.join("sessions"), {
+    ...{ seed: 1, scale: 1000, samples, validationUsers: "train" },
+  });
+  for (const [dataset, config] of [[rows, { mode: "cpu" }], [sessions, { mode: "cpu", model: "tbsm" }]] as const) {
+    const out = directory.join("run");
+    await assert.rejects(startRun(resolveConfig("default", config), dataset, { out, report: () => {} }), {
+      name: "HotsetError",
+      message: `Cannot use dataset ${dataset.directory}: it has no train samples`,
+    });
+    assert.deepEqual([...Deno.readDirSync(directory.path)].map(({ name }) => name).sort(), ["rows", "sessions"]);
+  }
 });
