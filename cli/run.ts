@@ -3,7 +3,7 @@ import process from "node:process";
 import { type MpiWorld, openWorld } from "../src/parallel/mpi_world.ts";
 import { onSharedDisk } from "../src/parallel/shared_disk.ts";
 import { mpirunProcesses } from "../src/parallel/mpi_finding.ts";
-import { codeOf, UsageError } from "../src/errors.ts";
+import { codeOf, firstError, UsageError } from "../src/errors.ts";
 import { Terminal } from "../src/report/terminal.ts";
 import { ALONE } from "../src/parallel/host_group.ts";
 import { PeerFailed, type ProcessGroup } from "../src/parallel/process_group.ts";
@@ -91,13 +91,14 @@ export async function runAsGroup(
 }
 
 /** Prints an error in one line, the rest of a long message below it, and with --json as an object on stdout too. */
-export function fail(error: unknown, { json, verbose }: Partial<Common>, signalled = 1, who = ""): void {
+export function fail(thrown: unknown, { json, verbose }: Partial<Common>, signalled = 1, who = ""): void {
+  const error = firstError(thrown);
   const code = codeOf(error);
   const hint = error instanceof Deno.errors.NotCapable ? "; SECURITY.md lists what each command needs" : "";
   const message = `${who}${error instanceof Error ? error.message : error}${hint}`;
   console.error(`${code === "interrupted" ? "" : "error: "}${message}`);
   if (json) console.log(eventLine({ event: "error", code, message }));
-  if (verbose) console.error(error);
+  if (verbose) console.error(thrown);
   else if (code === "defect") {
     console.error("This is a bug in Hotset; run again with --verbose for a stack trace.");
   }

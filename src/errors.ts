@@ -85,8 +85,14 @@ function codeOfCause(cause: unknown): ErrorCode {
   return code === "defect" ? SYSTEM_CODES[(cause as { code?: string } | undefined)?.code ?? ""] ?? "failed" : code;
 }
 
+/** The error that ended some work, if disposing of what it used failed too: that often has the same cause. */
+export function firstError(error: unknown): unknown {
+  return error instanceof SuppressedError ? firstError(error.suppressed) : error;
+}
+
 /** The kind of failure of any thrown value. */
-export function codeOf(error: unknown): ErrorCode {
+export function codeOf(thrown: unknown): ErrorCode {
+  const error = firstError(thrown);
   if (error instanceof HotsetError) return error.code;
   return error instanceof Deno.errors.NotCapable ? "denied" : "defect";
 }
@@ -94,7 +100,8 @@ export function codeOf(error: unknown): ErrorCode {
 /**
  * The message of any thrown value. For an error of the system it is the reason alone: the context names call and path.
  */
-export function messageOf(error: unknown): string {
+export function messageOf(thrown: unknown): string {
+  const error = firstError(thrown);
   if (!(error instanceof Error)) return String(error);
   // Deno's form is "File exists (os error 17): open 'a'", Node's is "EEXIST: file already exists, open 'a'".
   return error.message.replace(/ \(os error \d+\)(: [^]*)?$/, "").replace(/^E[A-Z0-9]+: ([^]*?), \w+( '[^]*')?$/, "$1");

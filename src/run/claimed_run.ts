@@ -36,10 +36,10 @@ export class ClaimedRun implements Disposable {
 
   /** Frees the number, or records that it is used. */
   [Symbol.dispose](): void {
+    using _released = this.#lock;
     if (existsSync(this.out) && lastNumber(this.#home) < this.#number) {
       Deno.writeTextFileSync(join(this.#home, LAST_FILE), `${this.#number}\n`);
     }
-    this.#lock[Symbol.dispose]();
   }
 }
 

@@ -109,8 +109,11 @@ export class OutputLock implements Disposable {
 
   /** Removes the file, unless another process has the lock, and empty directories that were created for it; unlocks. */
   [Symbol.dispose](): void {
-    if (isSame(this.#path, this.#file)) Deno.removeSync(this.#path);
-    this.#file.close();
+    try {
+      if (isSame(this.#path, this.#file)) Deno.removeSync(this.#path);
+    } finally {
+      this.#file.close();
+    }
     if (this.#made === undefined) return;
     for (let folder = dirname(this.#path); folder.startsWith(this.#made); folder = dirname(folder)) {
       try {

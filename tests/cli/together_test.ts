@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { prepareDataset } from "../../src/dataset/prepare.ts";
 import { ClaimedRun } from "../../src/run/claimed_run.ts";
+import { OutputLock } from "../../src/storage/output_lock.ts";
 import { Workplace } from "./support.ts";
 
 Deno.test("a number is claimed by one, and free again where no run came of it", () => {
@@ -22,6 +23,16 @@ Deno.test("a number is claimed by one, and free again where no run came of it", 
     using _unused = new ClaimedRun(place.join("other"));
   }
   assert.deepEqual(place.files(), ["home/", "home/.last-run"]);
+});
+
+Deno.test("a claim that cannot be recorded is released", () => {
+  using place = new Workplace();
+  const claim = new ClaimedRun(place.path);
+  Deno.mkdirSync(claim.out);
+  Deno.mkdirSync(place.join(".last-run"));
+  assert.ok(OutputLock.isHeld(claim.out));
+  assert.throws(() => claim[Symbol.dispose]());
+  assert.ok(!OutputLock.isHeld(claim.out));
 });
 
 Deno.test("what another call has made of the same source meanwhile is taken", async () => {
