@@ -202,6 +202,7 @@ for (const [what, rows] of [[`hot rows (${HOT_ROWS})`, HOT_ROWS], ["a table of 3
       wasm.floats(header),
       words(segmentLists[next()]),
       words(bags),
+      undefined,
       wasm.floats(packed),
       wasm.floats(table),
       new Float32Array(0),

@@ -33,7 +33,8 @@ export function plan(program: Command): void {
         const config = configFor(byData, shape, report);
         const doing = `plan for ${directory ?? published!.source}`;
         expectDenseFeatures(config, shape.denseFeatures, doing);
-        expectBags(config, dataset !== undefined && dataset.body.bags && dataset.steps === 1, doing);
+        const bags = dataset !== undefined && dataset.body.bags && dataset.steps === 1;
+        expectBags(config, bags, dataset?.weightedLookups ?? false, doing);
         const speed = await speedHere(config, shape);
         const planned = dataset === undefined
           ? planPublished(published!, config, machine, speed, on)

@@ -166,9 +166,17 @@ export interface Backend extends Disposable {
   /**
    * Sum pooling: `pooled[b]` = sum of `table[indices[k]]` over the lookups k of bag b, where table is (rows, dim) and
    * pooled (bags, dim). Bag b has the lookups `offsets[b]` to `offsets[b + 1] - 1`; without offsets it has one lookup,
-   * b. The sum of an empty bag is zero.
+   * b. The sum of an empty bag is zero. With offsets there may be weights: each row is then multiplied by `weights[k]`.
    */
-  pool(bags: number, dim: number, table: Buffer, indices: Buffer, offsets: Buffer | undefined, pooled: Buffer): void;
+  pool(
+    bags: number,
+    dim: number,
+    table: Buffer,
+    indices: Buffer,
+    offsets: Buffer | undefined,
+    pooled: Buffer,
+    weights?: Buffer,
+  ): void;
 
   /**
    * Mean pooling, after `pool`, and its gradient: `y[b] = x[b] / n`, where bag b has n lookups according to offsets
@@ -216,11 +224,11 @@ export interface Backend extends Disposable {
   /**
    * Updates the rows of a batch. Segment s is row `segments[2s]`, looked up by the bags `segmentBags[segments[2s + 1]]`
    * to `segmentBags[segments[2s + 3] - 1]` (one entry per lookup, so a bag may occur twice). The gradient of the row is
-   * the sum of dPooled (bags, dim) over these bags, in this order. table is (rows, dim), state (rows, rowStateWords of
-   * the optimizer), undefined if the optimizer has none. The header contains the number of segments, the learning rate,
-   * the words of the optimizer and the L2 factor of rows: unless it is 0, the row times the factor is added to its
-   * gradient first. Rank r updates the segments that begin within lookups `[lookups * r / ranks,
-   * lookups * (r + 1) / ranks)`, both rounded down.
+   * the sum of dPooled (bags, dim) over these bags, in this order, each times its entry of `segmentWeights` where there
+   * are any. table is (rows, dim), state (rows, rowStateWords of the optimizer), undefined if the optimizer has none. The
+   * header contains the number of segments, the learning rate, the words of the optimizer and the L2 factor of rows:
+   * unless it is 0, the row times the factor is added to its gradient first. Rank r updates the segments that begin within
+   * lookups `[lookups * r / ranks, lookups * (r + 1) / ranks)`, both rounded down.
    */
   updateRows(
     shape: RowUpdateShape,
@@ -230,6 +238,7 @@ export interface Backend extends Disposable {
     dPooled: Buffer,
     table: Buffer,
     state: Buffer | undefined,
+    segmentWeights?: Buffer,
   ): void;
 
   /**
@@ -327,7 +336,14 @@ export interface HostBackend extends Backend {
    * Sum of the squares of the gradients of all rows that `updateRows` with this shape updates, in double precision.
    * Each gradient is rounded to f32 before it is squared.
    */
-  rowSquares(shape: RowUpdateShape, header: Buffer, segments: Buffer, segmentBags: Buffer, dPooled: Buffer): number;
+  rowSquares(
+    shape: RowUpdateShape,
+    header: Buffer,
+    segments: Buffer,
+    segmentBags: Buffer,
+    dPooled: Buffer,
+    segmentWeights?: Buffer,
+  ): number;
 }
 
 /** A host backend whose memory can be mapped by several processes. */

@@ -161,9 +161,17 @@ export class CountingBackend implements HostBackend {
     this.#count(samples * columns + columns);
   }
 
-  pool(bags: number, dim: number, _table: Buffer, indices: Buffer, offsets: Buffer | undefined): void {
+  pool(
+    bags: number,
+    dim: number,
+    _table: Buffer,
+    indices: Buffer,
+    offsets: Buffer | undefined,
+    _pooled: Buffer,
+    weights?: Buffer,
+  ): void {
     const lookups = offsets === undefined ? bags : indices.words;
-    this.#count(lookups * (dim + 1) + bags * dim, 0, lookups);
+    this.#count(lookups * (dim + 1) + bags * dim + (weights?.words ?? 0), 0, lookups);
   }
 
   meanOfBags(bags: number, dim: number): void {
@@ -190,10 +198,16 @@ export class CountingBackend implements HostBackend {
     this.#count(3 * samples);
   }
 
-  updateRows({ optimizer, dim, ranks }: RowUpdateShape, _header: Buffer, _segments: Buffer, segmentBags: Buffer): void {
+  updateRows(
+    { optimizer, dim, ranks }: RowUpdateShape,
+    _header: Buffer,
+    _segments: Buffer,
+    segmentBags: Buffer,
+    ...[, , , segmentWeights]: [dPooled: Buffer, table: Buffer, state: Buffer | undefined, segmentWeights?: Buffer]
+  ): void {
     const distinct = this.#distinct / ranks, lookups = segmentBags.words / ranks;
     const words = lookups * (dim + 1) + 2 * distinct * (1 + dim + rowStateWords(optimizer, dim));
-    this.#count(words, 0, lookups + distinct);
+    this.#count(words + (segmentWeights?.words ?? 0) / ranks, 0, lookups + distinct);
   }
 
   updateDense(

@@ -177,9 +177,24 @@ export function expectDenseFeatures(
   );
 }
 
-/** Throws HotsetError if the configuration combines the rows of bags by their mean, and the data have no bags. */
-export function expectBags({ pooling }: Pick<TrainConfig, "pooling">, bags: boolean, doing: string): void {
-  if (pooling === "sum" || bags) return;
+/**
+ * Throws HotsetError if the configuration combines the rows of bags by their mean, and the data have no bags, or weights
+ * of their values.
+ */
+export function expectBags(
+  { pooling }: Pick<TrainConfig, "pooling">,
+  bags: boolean,
+  weightedLookups: boolean,
+  doing: string,
+): void {
+  if (pooling === "sum") return;
+  if (weightedLookups) {
+    throw new HotsetError(
+      `Cannot ${doing} with --pooling ${pooling}: the values of a bag have weights, which are for sums, as in ` +
+        `nn.EmbeddingBag; leave it out, and for means let the weights of each bag add up to 1`,
+    );
+  }
+  if (bags) return;
   throw new HotsetError(
     `Cannot ${doing} with --pooling ${pooling}: every sample has one value in each sparse feature, so there is nothing to ` +
       `combine; leave it out, or declare a column with lists of values as a bag`,

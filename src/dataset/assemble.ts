@@ -23,8 +23,12 @@ export interface SplitPart {
 export interface EncodedLog {
   readonly log: StagedLog;
   readonly parts: readonly SplitPart[];
-  /** Files of each table: ids (lookups), and, with bags, lengths (rows). */
-  readonly tables: readonly { readonly ids: string; readonly lengths: string | undefined }[];
+  /** Files of each table: ids (lookups), with bags lengths (rows), and weights (lookups) where not all are 1. */
+  readonly tables: readonly {
+    readonly ids: string;
+    readonly lengths: string | undefined;
+    readonly weights: string | undefined;
+  }[];
 }
 
 /**
@@ -42,7 +46,8 @@ export async function assemble(
   const bags = logs.some(({ tables }) => tables.some(({ lengths }) => lengths !== undefined));
   const grouped = logs.some(({ log }) => log.groups !== undefined);
   const weighted = logs.some(({ log }) => log.weights !== undefined);
-  const splits = together(group, () => new SplitWriter(writer, bags, grouped, weighted));
+  const weightedLookups = logs.some(({ tables }) => tables.some(({ weights }) => weights !== undefined));
+  const splits = together(group, () => new SplitWriter(writer, bags, grouped, weighted, weightedLookups));
   const share = ownPart(group, logs.reduce((sum, { log }) => sum + log.rows, 0));
   const labels = new Uint8Array(CHUNK_SAMPLES);
   const dense = new Float32Array(CHUNK_SAMPLES * denseFeatures);
@@ -106,13 +111,22 @@ function addSizes(sizes: readonly DatasetBody["splits"][]): DatasetBody["splits"
 /** Global rows of consecutive samples, by (sample, table). */
 interface EncodedChunk {
   readonly indices: Uint32Array;
-  /** Only with bags: number of lookups of each bag (samples, tables), and each sample's first lookup in `indices`. */
-  readonly bags: { readonly lengths: Uint32Array; readonly firsts: Uint32Array } | undefined;
+  /**
+   * Only with bags: number of lookups of each bag (samples, tables), each sample's first lookup in `indices`, and the
+   * weight of each lookup if a table has weights.
+   */
+  readonly bags:
+    | { readonly lengths: Uint32Array; readonly firsts: Uint32Array; readonly weights: Float32Array | undefined }
+    | undefined;
 }
 
 /** Reads the columns of all tables in parallel positions. */
 class TableColumns implements Disposable {
-  readonly #columns: readonly { readonly ids: FileReader; readonly lengths: FileReader | undefined }[];
+  readonly #columns: readonly {
+    readonly ids: FileReader;
+    readonly lengths: FileReader | undefined;
+    readonly weights: FileReader | undefined;
+  }[];
   readonly #firstRows: readonly number[];
   /** Samples read so far and, by table, lookups. */
   #samples: number;
@@ -123,9 +137,11 @@ class TableColumns implements Disposable {
   /** Begins at sample `first`, which must be 0 if a table has bags. */
   constructor(tables: EncodedLog["tables"], firstRows: readonly number[], first: number) {
     this.#samples = first;
-    this.#columns = tables.map(({ ids, lengths }) => ({
+    const open = (path: string | undefined) => path === undefined ? undefined : new FileReader(path);
+    this.#columns = tables.map(({ ids, lengths, weights }) => ({
       ids: new FileReader(ids),
-      lengths: lengths === undefined ? undefined : new FileReader(lengths),
+      lengths: open(lengths),
+      weights: open(weights),
     }));
     this.#firstRows = firstRows;
     this.#lookups = tables.map(() => 0);
@@ -161,25 +177,35 @@ class TableColumns implements Disposable {
     const firsts = new Uint32Array(samples * tables + 1);
     for (let bag = 0; bag < lengths.length; bag++) firsts[bag + 1] = firsts[bag] + lengths[bag];
     const indices = new Uint32Array(firsts[lengths.length]);
-    for (const [t, { ids }] of this.#columns.entries()) {
+    const hasWeights = this.#columns.some(({ weights }) => weights !== undefined);
+    const weights = hasWeights ? new Float32Array(indices.length).fill(1) : undefined;
+    for (const [t, column] of this.#columns.entries()) {
       let count = 0;
       for (let i = 0; i < samples; i++) count += lengths[i * tables + t];
       if (count > this.#column.length) this.#column = new Uint32Array(2 * count);
-      const found = readWords(ids, 4 * this.#lookups[t], count, this.#column);
-      this.#lookups[t] += count;
+      const found = readWords(column.ids, 4 * this.#lookups[t], count, this.#column);
       for (let i = 0, k = 0; i < samples; i++) {
         const bag = i * tables + t;
         for (let o = firsts[bag]; o < firsts[bag + 1]; o++) indices[o] = this.#firstRows[t] + found[k++];
       }
+      if (column.weights !== undefined) {
+        const found = readWords(column.weights, 4 * this.#lookups[t], count, new Float32Array(count));
+        for (let i = 0, k = 0; i < samples; i++) {
+          const bag = i * tables + t;
+          for (let o = firsts[bag]; o < firsts[bag + 1]; o++) weights![o] = found[k++];
+        }
+      }
+      this.#lookups[t] += count;
     }
     const sampleFirsts = Uint32Array.from({ length: samples }, (_, i) => firsts[i * tables]);
-    return { indices, bags: { lengths, firsts: sampleFirsts } };
+    return { indices, bags: { lengths, firsts: sampleFirsts, weights } };
   }
 
   [Symbol.dispose](): void {
-    for (const { ids, lengths } of this.#columns) {
+    for (const { ids, lengths, weights } of this.#columns) {
       ids[Symbol.dispose]();
       lengths?.[Symbol.dispose]();
+      weights?.[Symbol.dispose]();
     }
   }
 }
@@ -194,12 +220,16 @@ class SplitWriter {
     test: { samples: 0, lookups: 0 },
   };
 
-  constructor(writer: GroupWriter, bags: boolean, grouped: boolean, weighted: boolean) {
+  constructor(writer: GroupWriter, bags: boolean, grouped: boolean, weighted: boolean, weightedLookups: boolean) {
     this.#writer = writer;
     this.#bags = bags;
     for (const split of SPLITS) { // all files exist, even if they are empty
-      const { labels, dense, indices, groups, weights } = splitFiles(split);
-      const others = [...(grouped ? [groups] : []), ...(weighted ? [weights] : [])];
+      const { labels, dense, indices, groups, weights, lookupWeights } = splitFiles(split);
+      const others = [
+        ...(grouped ? [groups] : []),
+        ...(weighted ? [weights] : []),
+        ...(weightedLookups ? [lookupWeights] : []),
+      ];
       for (const name of [labels, dense, indices, ...others]) writer.file(name);
     }
   }
@@ -214,6 +244,7 @@ class SplitWriter {
       const firsts = Float64Array.from(bags.firsts, (first) => size.lookups + first);
       this.#writer.file(files.firstLookups).append(firsts);
       this.#writer.file(files.bagLengths).append(bags.lengths);
+      if (bags.weights !== undefined) this.#writer.file(files.lookupWeights).append(bags.weights);
     }
     size.samples += labels.length;
     size.lookups += indices.length;

@@ -58,6 +58,8 @@ export function splitFiles(split: Split) {
     groups: `${split}.groups.u64`,
     /** f32 (samples): weight of each sample; only with a column of weights. */
     weights: `${split}.weights.f32`,
+    /** f32 (lookups): weight of each lookup, parallel to the indices; only if the lookups of a table have weights. */
+    lookupWeights: `${split}.lookup_weights.f32`,
     /** u32 (samples, steps, tables): lookups of each bag; only with bags. */
     bagLengths: `${split}.bag_lengths.u32`,
     /** f64 (samples + 1): position of each sample's first lookup; only with bags. */
@@ -85,6 +87,8 @@ export interface Samples extends Lookups {
   readonly labels: Uint8Array;
   /** Above 0 each; undefined where the dataset has none and all are 1. */
   readonly weights?: Float32Array | undefined;
+  /** Weight of each lookup, parallel to the indices, finite; undefined where the dataset has none and all are 1. */
+  readonly lookupWeights?: Float32Array | undefined;
   /** (count, steps, dense features), transformed. */
   readonly dense: Float32Array;
 }
@@ -105,16 +109,17 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
    */
   static open(directory: string, check: ArtifactCheck = "checksums"): Dataset {
     const artifact = Artifact.open("dataset", directory, datasetBody, check);
-    const { splits, tables, dense, bags, group, weight, steps = 1 } = artifact.body;
-    const bagsOfSample = steps * tables.length;
+    const dataset = new Dataset(artifact);
+    const { bagsOfSample, denseOfSample, weightedLookups, body: { splits, bags, group, weight } } = dataset;
     for (const split of SPLITS) {
       const files = splitFiles(split);
       const { samples, lookups } = splits[split];
       artifact.expectBytes(files.labels, samples);
-      artifact.expectBytes(files.dense, 4 * samples * steps * dense.length);
+      artifact.expectBytes(files.dense, 4 * samples * denseOfSample);
       artifact.expectBytes(files.indices, 4 * lookups);
       if (group !== undefined) artifact.expectBytes(files.groups, 8 * samples);
       if (weight !== undefined) artifact.expectBytes(files.weights, 4 * samples);
+      if (weightedLookups) artifact.expectBytes(files.lookupWeights, 4 * lookups);
       if (bags) {
         artifact.expectBytes(files.bagLengths, 4 * samples * bagsOfSample);
         artifact.expectBytes(files.firstLookups, 8 * (samples + 1));
@@ -124,7 +129,6 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
         );
       }
     }
-    const dataset = new Dataset(artifact);
     artifact.expectBytes(COUNTS_FILE, 4 * dataset.rows);
     return dataset;
   }
@@ -199,13 +203,13 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
     }
     using reader = this.reader(split, Math.min(batchSize, this.samples(split)));
     for (let first = 0; first < this.samples(split); first += batchSize) {
-      const { count, labels, weights, dense, indices, offsets } = reader.read(
+      const { count, labels, weights, dense, indices, lookupWeights, offsets } = reader.read(
         first,
         Math.min(batchSize, this.samples(split) - first),
       );
       yield {
         ...{ count, labels: labels.slice(), weights: weights?.slice(), dense: dense.slice() },
-        ...{ indices: indices.slice(), offsets: offsets?.slice() },
+        ...{ indices: indices.slice(), lookupWeights: lookupWeights?.slice(), offsets: offsets?.slice() },
       };
     }
   }
@@ -219,6 +223,7 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
       dense: open(files.dense),
       indices: open(files.indices),
       weights: this.body.weight === undefined ? undefined : open(files.weights),
+      lookupWeights: this.weightedLookups ? open(files.lookupWeights) : undefined,
       bagLengths: this.body.bags ? open(files.bagLengths) : undefined,
       firstLookups: this.body.bags ? open(files.firstLookups) : undefined,
     });
@@ -238,6 +243,7 @@ interface Readers {
   dense: FileReader;
   indices: FileReader;
   weights: FileReader | undefined;
+  lookupWeights: FileReader | undefined;
   bagLengths: FileReader | undefined;
   firstLookups: FileReader | undefined;
 }
@@ -253,6 +259,7 @@ export class SampleReader implements Disposable {
   readonly #weights: Float32Array | undefined;
   readonly #dense: Float32Array;
   #indices: Uint32Array;
+  #lookupWeights = new Float32Array(0);
   readonly #offsets: Uint32Array | undefined;
   readonly #first = new Float64Array(1);
   /** Comparing 32-bit numbers is faster than comparing those of the dataset */
@@ -277,7 +284,8 @@ export class SampleReader implements Disposable {
 
   /**
    * Samples `[first, first + count)`. The arrays are overwritten by the next call. Throws HotsetError if a label is
-   * neither 0 nor 1, a weight is not a number above 0, a dense value is not finite or an index lies outside its table.
+   * neither 0 nor 1, a weight is not a number above 0, a dense value or the weight of a lookup is not finite or an index
+   * lies outside its table.
    */
   read(first: number, count: number): Samples {
     const { denseOfSample } = this.#dataset;
@@ -296,7 +304,23 @@ export class SampleReader implements Disposable {
       if (wrong >= 0) this.#fail(first + wrong, `weight ${weights[wrong]} is not a number above 0`);
     }
     const { indices, offsets } = this.readLookups(first, count);
-    return { count, labels, weights, dense, indices, offsets };
+    const lookupWeights = this.#readers.lookupWeights && this.#readLookupWeights(first, offsets!);
+    return { count, labels, weights, dense, indices, lookupWeights, offsets };
+  }
+
+  /** The weights of the lookups of samples from `first` on, whose bags have these offsets. */
+  #readLookupWeights(first: number, offsets: Uint32Array): Float32Array {
+    const lookups = offsets[offsets.length - 1];
+    if (lookups > this.#lookupWeights.length) this.#lookupWeights = new Float32Array(2 * lookups);
+    const weights = this.#lookupWeights.subarray(0, lookups);
+    this.#readers.lookupWeights!.read(4 * this.firstLookup(first), weights);
+    const wrong = weights.findIndex((weight) => !Number.isFinite(weight));
+    if (wrong >= 0) {
+      const bag = offsets.findIndex((end) => end > wrong) - 1;
+      const sample = first + Math.floor(bag / this.#dataset.bagsOfSample);
+      this.#fail(sample, `the weight ${weights[wrong]} of a lookup is not a finite number`);
+    }
+    return weights;
   }
 
   /** Only the lookups of samples `[first, first + count)`; otherwise like `read`. */

@@ -16,9 +16,16 @@ export interface EncodingBody {
   /**
    * One embedding table per categorical feature; row 0 is shared by rare and unseen values. `values` is the rule by
    * which DuckDB's formats compare values (value_rules.ts); version 0.1 did not record it. `dropped` rows were in
-   * encodings from which this one grew and have expired; absent for none.
+   * encodings from which this one grew and have expired; absent for none. `weights` is the column of the weights of the
+   * table's lookups; absent where all are 1.
    */
-  tables: { name: string; rows: number; values?: "number" | "text" | undefined; dropped?: number | undefined }[];
+  tables: {
+    name: string;
+    rows: number;
+    values?: "number" | "text" | undefined;
+    dropped?: number | undefined;
+    weights?: string | undefined;
+  }[];
   /**
    * Dense features with missing values, or with a rule for them from the train split: their number, and the value that
    * replaces them.
@@ -42,6 +49,7 @@ export const encodingFields = {
     rows: z.number().int().positive(),
     values: z.enum(["number", "text"]).optional(),
     dropped: z.number().int().positive().optional(),
+    weights: z.string().optional(),
   })),
   missing: z.array(
     z.object({ feature: z.string(), rows: z.number().int().nonnegative(), value: z.number() }),
@@ -118,6 +126,10 @@ export abstract class DatasetEncoding<Body extends EncodingBody = EncodingBody> 
   /** Dense values of a sample, by step and feature. */
   get denseOfSample(): number {
     return this.steps * this.denseFeatures;
+  }
+  /** True if the lookups of a table have weights; those of other tables then have the weight 1. */
+  get weightedLookups(): boolean {
+    return this.body.tables.some(({ weights }) => weights !== undefined);
   }
   /** Number of rows of all tables. */
   get rows(): number {

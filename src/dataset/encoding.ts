@@ -5,7 +5,7 @@ import { HotsetError } from "../errors.ts";
 import type { DatasetEncoding } from "./dataset_encoding.ts";
 import { type Format, FORMATS, SESSIONS } from "./formats.ts";
 import { type HistoryFiles, NUMBERS_FILE, UNSEEN_FILE } from "./row_history.ts";
-import { type Column, isDense, isMean, isSparse, type LogSchema, logSchema } from "./schema.ts";
+import { type Column, isDense, isMean, isSparse, type LogSchema, logSchema, weightsOf } from "./schema.ts";
 import type { ValueRule } from "./value_rules.ts";
 
 /** How raw values became a dataset's numbers, so that other rows can be encoded in the same way. */
@@ -60,7 +60,7 @@ function encodingOf({ body, valuesId }: DatasetEncoding): Encoding {
   const sizes = body.tables.map(({ rows }) => rows);
   return {
     dense: columns.filter(isDense).map(meaningOf),
-    tables: columns.filter(isSparse).map((column, t) => ({ ...meaningOf(column), rows: sizes[t], maxIndRange })),
+    tables: meaningOfTables(columns).map((meaning, t) => ({ ...meaning, rows: sizes[t], maxIndRange })),
     values: valuesId,
   };
 }
@@ -70,11 +70,19 @@ function meaningOf(column: Column): object {
   return { ...column, note: undefined, separator: undefined };
 }
 
+/** The columns of tables, each with that of its weights. */
+function meaningOfTables(columns: readonly Column[]): object[] {
+  return columns.filter(isSparse).map((column) => ({
+    ...meaningOf(column),
+    weights: weightsOf(columns, column)?.name,
+  }));
+}
+
 /** True if the features of both schemas have the same columns with the same meaning. */
 export function sameFeatures(one: LogSchema, other: LogSchema): boolean {
-  const features = ({ columns }: LogSchema) => [columns.filter(isDense), columns.filter(isSparse)];
-  return fingerprint(features(one).map((of) => of.map(meaningOf))) ===
-    fingerprint(features(other).map((of) => of.map(meaningOf)));
+  const features = ({ columns }: LogSchema) =>
+    fingerprint([columns.filter(isDense).map(meaningOf), meaningOfTables(columns)]);
+  return features(one) === features(other);
 }
 
 /** What a dataset records of the encoding whose ids it keeps. */

@@ -5,7 +5,15 @@
 import { isOneOf, quoted } from "./duckdb.ts";
 import { GROUP_COLUMN } from "./groups.ts";
 import { WEIGHT_COLUMN } from "./sample_weights.ts";
-import { type Column, type DenseColumn, isDense, isMoment, isSparse, type SparseColumn } from "./schema.ts";
+import {
+  type Column,
+  type DenseColumn,
+  isDense,
+  isMoment,
+  isSparse,
+  type SparseColumn,
+  type WeightsColumn,
+} from "./schema.ts";
 import { canonical, isMissing, isNumberText, type ValueRule } from "./value_rules.ts";
 
 /** A column of the log as SQL over the fields of a file. */
@@ -64,8 +72,10 @@ function isList(type: string | undefined): boolean {
 
 /** What is wrong with the type of a Parquet column for its kind in the schema, or undefined. */
 export function typeFault({ name, kind }: Column, type: string): string | undefined {
-  if (isList(type) && kind !== "bag") {
-    return `column ${name} has lists (${type}), and its kind is ${kind}; use kind bag`;
+  if (isList(type) && kind !== "bag" && kind !== "weights") {
+    return `column ${name} has lists (${type}), and its kind is ${kind}; use kind ${
+      kind === "weight" ? "weights" : "bag"
+    }`;
   }
   if (NESTED.test(type)) return `column ${name} holds ${type}, which is not one value; write it as several columns`;
   return undefined;
@@ -78,8 +88,8 @@ export function parsedRows(source: string, fields: readonly Field[]): string {
 }
 
 /**
- * Creates fields, numbering dense and sparse ones from 0. `rules` are those of the tables. With `commas`, which is
- * possible if semicolons separate fields, 48,93 is a number; 1,125 could be thousands.
+ * Creates fields, numbering dense and sparse ones from 0; `weightsField` creates those of weights. `rules` are those of
+ * the tables. With `commas`, which is possible if semicolons separate fields, 48,93 is a number; 1,125 could be thousands.
  */
 export function fieldBuilder(
   maxIndRange: number | undefined,
@@ -106,6 +116,7 @@ export function fieldBuilder(
       return [{ column, staged, raw, value, good: `${field.good} AND len(${value}) = list_count(${value})` }];
     }
     if (column.kind === "ignore") return [{ column, staged: GROUP_COLUMN, raw, ...groupOf(raw, type) }];
+    if (column.kind === "weights") throw new TypeError(`the weights ${column.name} need the field of their bag`);
     const name = `p${parsed++}`;
     if (column.kind === "dense" || column.kind === "time") {
       const sql = isMoment(column) ? secondsOf(column, raw, type) : numberOf(column, raw, type, commas);
@@ -222,6 +233,17 @@ function itemsOf(
     value,
     good: `coalesce(${lists} AND len(list_filter(${items}, lambda v: ${cut})) = 0, true)`,
   };
+}
+
+/** The field of the weights of a bag's values: a list of as many finite numbers. */
+export function weightsField(column: WeightsColumn, bag: Field, staged: string, { raw, type }: Place): Field {
+  const notation = bag.column as Extract<Column, { kind: "bag" }>;
+  const items = itemsOf({ ...notation, values: "text" }, raw, type, false).value;
+  // DuckDB would read 1_000 as 1000.
+  const number = "CASE WHEN NOT contains(v, '_') THEN TRY_CAST(TRY_CAST(v AS DOUBLE) AS FLOAT) END";
+  const value = `list_transform(${items}, lambda v: ${number})`;
+  const finite = `list_filter(${value}, lambda w: coalesce(isfinite(w), false))`;
+  return { column, staged, raw, value, good: `len(${value}) = len(${bag.value}) AND len(${finite}) = len(${value})` };
 }
 
 /** A quoted item of a list in brackets. */

@@ -4,7 +4,8 @@
  * number of threads or on memory.
  */
 import { type Engine, parquetFiles, quoted } from "./duckdb.ts";
-import { isDense, isSparse, type LogSchema, missingColumn } from "./schema.ts";
+import { weightsColumn } from "./lookup_weights.ts";
+import { isDense, isSparse, type LogSchema, missingColumn, weightsOf } from "./schema.ts";
 import type { ValueRule } from "./value_rules.ts";
 import { keys, stagedView } from "./value_rules.ts";
 
@@ -176,10 +177,11 @@ async function createItems(engine: Engine, chosen: string, trainRows: number, po
 
 /** Names of the staged columns that make an item. */
 function stagedColumns({ columns }: LogSchema, item: readonly string[]): string[] {
-  const staged = [[columns.filter(isSparse), "t"], [columns.filter(isDense), "d"]] as const;
-  return staged.flatMap(([kind, letter]) =>
-    kind.flatMap(({ name }, place) => item.includes(name) ? [`${letter}${place}`] : [])
-  );
+  const tables = columns.filter(isSparse).flatMap((column, t) => {
+    if (!item.includes(column.name)) return [];
+    return weightsOf(columns, column) === undefined ? [`t${t}`] : [`t${t}`, weightsColumn(t)];
+  });
+  return [...tables, ...columns.filter(isDense).flatMap(({ name }, d) => item.includes(name) ? [`d${d}`] : [])];
 }
 
 /** SQL of the view of a log with its negatives, from its files. */

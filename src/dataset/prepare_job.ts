@@ -14,10 +14,11 @@ import { countsFile, historyFiles, idsFile, joinDictionaries, keysFile, lengthsF
 import { Engine, engineFailure } from "./duckdb.ts";
 import type { Format } from "./formats.ts";
 import type { InputFile } from "./inputs.ts";
+import { lookupWeightsFile } from "./lookup_weights.ts";
 import { type IdSource, numberKeys, numberValues } from "./number_tables.ts";
 import type { TableSize } from "./number_table.ts";
 import { preparePool } from "./prepare_pool.ts";
-import { type DenseColumn, isDense, isMean, isSparse, type LogSchema } from "./schema.ts";
+import { type DenseColumn, isDense, isMean, isSparse, type LogSchema, type SparseColumn, weightsOf } from "./schema.ts";
 import { type ChunkFormat, isChunkFormat, stageChunks } from "./stage_chunks.ts";
 import { NUMBERS_FILE, UNSEEN_FILE } from "./row_history.ts";
 import { StageDirectory } from "./stage_directory.ts";
@@ -235,9 +236,10 @@ class PrepareJob implements Disposable {
     const encoded = logs.map(({ log, parts }): EncodedLog => ({
       log,
       parts,
-      tables: columns.map(({ kind }, t) => ({
+      tables: columns.map((column, t) => ({
         ids: stage.path(idsFile(log.name, t)),
-        lengths: kind === "bag" ? stage.path(lengthsFile(log.name, t)) : undefined,
+        lengths: column.kind === "bag" ? stage.path(lengthsFile(log.name, t)) : undefined,
+        weights: weightsOf(schema.columns, column) && stage.path(lookupWeightsFile(log.name, t)),
       })),
     }));
     const splits = await assemble(
@@ -266,7 +268,10 @@ class PrepareJob implements Disposable {
     }
     return {
       dense: dense.map((c) => c.name),
-      tables: columns.map(({ name }, t) => ({ name, ...sizeOf(sizes[t]), ...ruleOf(logs[0].log.rules[t]) })),
+      tables: columns.map((column, t) => ({
+        ...{ name: column.name, ...sizeOf(sizes[t]), ...ruleOf(logs[0].log.rules[t]) },
+        ...weightsColumnOf(schema, column),
+      })),
       ...missingOf(dense, logs),
       bags: columns.some((c) => c.kind === "bag"),
       ...(grouped ? { group: schema.group } : {}),
@@ -302,6 +307,12 @@ function sizeOf({ rows, next }: TableSize): Pick<DatasetBody["tables"][number], 
 /** The rule by which the values of a table are compared, if known. */
 function ruleOf(rule: ValueRule | undefined): { values?: "number" | "text" } {
   return rule === undefined || rule === "untyped" ? {} : { values: rule };
+}
+
+/** The column of the weights of a table's lookups in a manifest, if there is one. */
+function weightsColumnOf({ columns }: LogSchema, column: SparseColumn): { weights?: string } {
+  const weights = weightsOf(columns, column);
+  return weights === undefined ? {} : { weights: weights.name };
 }
 
 /** The missing values of all logs. */

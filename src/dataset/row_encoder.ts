@@ -7,8 +7,8 @@ import type { DatasetEncoding } from "./dataset_encoding.ts";
 import { rawEncodingOf } from "./encoding.ts";
 import { SessionRows } from "./session_rows.ts";
 import { TableIds } from "./table_ids.ts";
-import { isDense, isNumeric, isSparse } from "./schema.ts";
-import { BadValue, DenseEncoder, type RowValue, SparseEncoder } from "./single_value.ts";
+import { isDense, isNumeric, isSparse, weightsOf } from "./schema.ts";
+import { BadValue, DenseEncoder, type RowValue, SparseEncoder, WeightsEncoder } from "./single_value.ts";
 import type { UnknownShare } from "./unknown_values.ts";
 
 /** A row: values of the columns by name. Columns that the model does not use are ignored. */
@@ -18,6 +18,8 @@ export type Row = Readonly<Record<string, RowValue>>;
 export interface EncodedRows extends Lookups {
   /** (count, dense features), transformed. */
   readonly dense: Float32Array;
+  /** Weight of each lookup, parallel to the indices; undefined where the model's data have none. */
+  readonly lookupWeights?: Float32Array | undefined;
 }
 
 /** Names in a row that are compared with a missing column's: rows can come from anywhere. */
@@ -35,6 +37,8 @@ export class RowEncoder {
   readonly #tables: readonly string[];
   readonly #dense: readonly ColumnEncoder<number>[];
   readonly #sparse: readonly ColumnEncoder<void>[];
+  /** Of each table whose lookups have weights. */
+  readonly #weights: readonly (WeightsEncoder | undefined)[];
   readonly #ids: readonly TableIds[];
   readonly #firstRows: Float64Array;
   readonly #bags: boolean;
@@ -42,6 +46,8 @@ export class RowEncoder {
   readonly #sessions: SessionRows | undefined;
   #denseWords = new Float32Array(0);
   #indices = new Uint32Array(64);
+  /** As long as the indices; undefined if no table has weights. */
+  #lookupWeights: Float32Array | undefined;
   #offsets = new Uint32Array(1);
   #lookups = 0;
   /** Table that is being encoded. */
@@ -56,6 +62,7 @@ export class RowEncoder {
     dense: readonly ColumnEncoder<number>[],
     sparse: readonly ColumnEncoder<void>[],
     ids: readonly TableIds[],
+    weights: readonly (WeightsEncoder | undefined)[] = [],
   ) {
     this.#dense = dense;
     this.#sparse = sparse;
@@ -64,7 +71,10 @@ export class RowEncoder {
     this.#bags = dataset.body.bags;
     this.#sessions = dataset.steps > 1 ? new SessionRows(dataset.firstRows) : undefined;
     this.#tables = dataset.body.tables.map(({ name }) => name);
-    this.columns = [...dense, ...sparse].map(({ column }) => column.name);
+    this.#weights = weights;
+    const found = weights.filter((encoder) => encoder !== undefined);
+    if (found.length > 0) this.#lookupWeights = new Float32Array(this.#indices.length);
+    this.columns = [...dense, ...sparse, ...found].map(({ column }) => column.name);
     this.#met = new Float64Array(dataset.tables);
     this.#unknown = new Float64Array(dataset.tables);
   }
@@ -104,6 +114,10 @@ export class RowEncoder {
           !isNumeric(column, maxIndRange) ? undefined : maxIndRange === undefined ? 16 : 10
         ),
       ),
+      sparseColumns.map((column) => {
+        const weights = weightsOf(schema.columns, column);
+        return weights && new WeightsEncoder(weights, column);
+      }),
     );
   }
 
@@ -130,8 +144,10 @@ export class RowEncoder {
         for (let t = 0; t < tables; t++) {
           const encoder = this.#sparse[t];
           this.#table = t;
+          const begin = this.#lookups;
           encoder.encode(valueOf(row, encoder.column.name), this.#take);
           this.#offsets[++b] = this.#lookups;
+          this.#weigh(row, t, begin);
         }
       } catch (error) {
         if (!(error instanceof BadValue)) throw error;
@@ -142,6 +158,7 @@ export class RowEncoder {
       count,
       dense: this.#denseWords.subarray(0, count * denseFeatures),
       indices: this.#indices.subarray(0, this.#lookups),
+      lookupWeights: this.#lookupWeights?.subarray(0, this.#lookups),
       offsets: this.#bags ? this.#offsets.subarray(0, count * tables + 1) : undefined,
     };
     const samples = this.#sessions?.fold(encoded, first) ?? encoded;
@@ -156,12 +173,21 @@ export class RowEncoder {
     );
   }
 
+  /** Writes the weights of the row's lookups in a table, which begin at `begin`. */
+  #weigh(row: Row, table: number, begin: number): void {
+    const weights = this.#lookupWeights;
+    if (weights === undefined) return;
+    const encoder = this.#weights[table];
+    if (encoder === undefined) return void weights.fill(1, begin, this.#lookups);
+    let at = begin;
+    encoder.encode(valueOf(row, encoder.column.name), this.#lookups - begin, (weight) => weights[at++] = weight);
+  }
+
   #add(key: string | number): void {
     const at = this.#lookups++;
     if (at === this.#indices.length) {
-      const larger = new Uint32Array(2 * at);
-      larger.set(this.#indices);
-      this.#indices = larger;
+      this.#indices = twice(this.#indices, Uint32Array);
+      this.#lookupWeights &&= twice(this.#lookupWeights, Float32Array);
     }
     this.#indices[at] = this.#firstRows[this.#table] + this.#ids[this.#table].idOf(key);
   }
@@ -178,6 +204,13 @@ export class RowEncoder {
       if (++table === tables) table = 0;
     }
   }
+}
+
+/** A copy with twice the length. */
+function twice<A extends Uint32Array | Float32Array>(words: A, Words: new (length: number) => A): A {
+  const larger = new Words(2 * words.length);
+  larger.set(words);
+  return larger;
 }
 
 /** A row's value in a column. Throws BadValue if it has no such column. */

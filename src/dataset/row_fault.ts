@@ -29,7 +29,10 @@ export const OTHER_FORMAT = "is this another --format?";
 /** Message about an invalid field; `required` is that of the field. */
 export function fieldFault(column: Column, raw: string | null, required = false): string {
   const { name } = column;
-  if (raw === null || raw === "") return `${name} is empty${required ? ", and every row needs a value of it" : ""}`;
+  if (raw === null || raw === "") {
+    if (column.kind === "weights") return `${name} is empty, but ${column.of} is not`;
+    return `${name} is empty${required ? ", and every row needs a value of it" : ""}`;
+  }
   const shown = JSON.stringify(raw.length > SHOWN_CHARACTERS ? `${raw.slice(0, SHOWN_CHARACTERS)}...` : raw);
   if (column.kind === "ignore" || (required && isMissingText(raw))) {
     return `${name} is ${shown}, a missing value, and every row needs one`;
@@ -43,6 +46,7 @@ function reasonOf(column: Exclude<Column, { kind: "ignore" }>, raw: string): str
     return column.positive === undefined ? "neither 0 nor 1" : "which is not a value";
   }
   if (column.kind === "weight") return "not a number above 0";
+  if (column.kind === "weights") return `not one finite number for each value of ${column.of}`;
   if (isMoment(column)) return "neither unix seconds nor a date and time such as 2024-05-31 23:59:00";
   if (column.kind === "dense" || column.kind === "time") {
     return column.transform === "hour" ? "not a number that ends in an hour, as YYMMDDHH" : "not a finite number";

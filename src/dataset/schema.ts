@@ -52,6 +52,7 @@ const column = z.discriminatedUnion("kind", [
     separator: z.string().min(1).default("|"),
     brackets: z.boolean().optional(),
   }),
+  z.strictObject({ name, note, kind: z.literal("weights"), of: name }),
   z.strictObject({ name, note, kind: z.literal("ignore") }),
 ]);
 
@@ -83,6 +84,8 @@ export interface Moment {
  *   column contains only numbers), `exact` text, or up to 8 `hex` digits (an empty field is 0).
  * - `bag`: any number of such values in one field, or a list of Parquet; an empty field is an empty bag. With `brackets`
  *   the list is written as [1, 2], and its values may be quoted.
+ * - `weights`: of the bag that `of` names, a finite number for each of its values, by which its row is multiplied; written
+ *   as the bag is.
  * - `weight`: a number above 0: how much the sample counts in the loss and in metrics.
  * - `ignore`: not read.
  */
@@ -97,10 +100,13 @@ export type Column =
   | Named<"time"> & Moment & { transform: "clock" | "hour" | "order" }
   | Named<"sparse"> & { values: "text" | "exact" | "hex" }
   | Named<"bag"> & { values: "text" | "exact" | "hex"; separator: string; brackets?: boolean | undefined }
+  | Named<"weights"> & { of: string }
   | Named<"weight">
   | Named<"ignore">;
 /** A column that becomes an embedding table. */
 export type SparseColumn = Extract<Column, { kind: "sparse" | "bag" }>;
+/** A column that has the weights of a bag's values. */
+export type WeightsColumn = Extract<Column, { kind: "weights" }>;
 /** A column that becomes a dense feature. */
 export type DenseColumn = Extract<Column, { kind: "dense" | "time" }>;
 
@@ -137,7 +143,7 @@ const schemaFile = z.strictObject({
   const fault = group === undefined ? undefined : groupFault(columns, group);
   if (fault !== undefined) context.addIssue({ code: "custom", path: ["group"], message: fault });
   for (const column of columns) {
-    const fault = numberFault(column);
+    const fault = numberFault(column) ?? weightsFault(columns, column);
     if (fault !== undefined) complain(`${column.name}: ${fault}`);
   }
   if (!columns.some((column) => isSparse(column) || isDense(column))) {
@@ -187,6 +193,15 @@ function numberFault(column: Column): string | undefined {
   return decimal === thousands ? "decimal and thousands must differ" : undefined;
 }
 
+/** What keeps a column from weighting the values of the bag that it names, or undefined. */
+function weightsFault(columns: readonly Column[], column: Column): string | undefined {
+  if (column.kind !== "weights") return undefined;
+  const bag = columns.find(({ name }) => name === column.of);
+  if (bag === undefined) return `of: ${missingColumn(columns, column.of)}`;
+  if (bag.kind !== "bag") return `${bag.name} has kind ${bag.kind}, and weights need a bag`;
+  return weightsOf(columns, bag) === column ? undefined : `another column has the weights of ${bag.name}`;
+}
+
 /** How to read a log: its dialect and its columns, in the order of the features. */
 export interface LogSchema {
   /** One to four bytes between fields. */
@@ -210,6 +225,11 @@ export const logSchema: z.ZodType<LogSchema> = schemaFile;
 /** True for columns that become embedding tables. */
 export function isSparse(column: Column): column is SparseColumn {
   return column.kind === "sparse" || column.kind === "bag";
+}
+
+/** The column with the weights of a table's lookups; undefined where all are 1. */
+export function weightsOf(columns: readonly Column[], { name }: SparseColumn): WeightsColumn | undefined {
+  return columns.find((column) => column.kind === "weights" && column.of === name) as WeightsColumn | undefined;
 }
 
 /** True for columns that become dense features. */

@@ -14,7 +14,7 @@ import {
   QUOTED_ITEM,
 } from "./fields.ts";
 import { fieldFault } from "./row_fault.ts";
-import { type DenseColumn, isMoment, type LogSchema, type SparseColumn } from "./schema.ts";
+import { type DenseColumn, isMoment, type LogSchema, type SparseColumn, type WeightsColumn } from "./schema.ts";
 import { EXACT, isMissingText, NUMBER, trim, type ValueRule } from "./value_rules.ts";
 
 /** A value of a row; null and undefined are missing, like empty text. */
@@ -72,13 +72,13 @@ function shown(value: RowValue): string | null {
 /** An invalid value. Its message is a clause that names the column. */
 export class BadValue extends Error {
   /** Thrown where it is found. */
-  static of(column: DenseColumn | SparseColumn, value: RowValue): BadValue {
+  static of(column: DenseColumn | SparseColumn | WeightsColumn, value: RowValue): BadValue {
     return new BadValue(fieldFault(column, shown(value)));
   }
 }
 
 /** Throws BadValue unless it is one value: rows can come from anywhere. */
-function expectSingle(column: DenseColumn | SparseColumn, value: unknown): asserts value is SingleValue {
+function expectSingle(column: Pick<SparseColumn, "name">, value: unknown): asserts value is SingleValue {
   if (value === null || !["object", "function", "symbol", "bigint"].includes(typeof value)) return;
   const kind = Array.isArray(value) ? "a list" : `of type ${typeof value}`;
   throw new BadValue(`${column.name} is ${kind}, where text, a number, true, false or null is expected`);
@@ -288,6 +288,42 @@ export class SparseEncoder {
     const key = this.#rule === "number" ? numberKey(text) : text;
     return range === undefined ? key : hashModulo(key, range);
   }
+}
+
+/** Converts the values of a column to the weights of a bag's lookups. */
+export class WeightsEncoder {
+  readonly column: WeightsColumn;
+  /** The items as text, in the notation of the bag. */
+  readonly #items: SparseEncoder;
+
+  constructor(column: WeightsColumn, bag: SparseColumn) {
+    this.column = column;
+    this.#items = new SparseEncoder({ ...bag, name: column.name, values: "text" }, "text", undefined);
+  }
+
+  /** Passes the weights of a row's `count` lookups to `take`, in order. Throws BadValue, perhaps after some. */
+  encode(value: RowValue, count: number, take: (weight: number) => void): void {
+    let found = 0;
+    const add = (item: SingleValue) => {
+      const weight = Math.fround(typeof item === "number" ? item : weightOf(item));
+      if (!Number.isFinite(weight)) throw BadValue.of(this.column, value);
+      found++;
+      take(weight);
+    };
+    if (Array.isArray(value)) {
+      for (const item of value as readonly SingleValue[]) {
+        expectSingle(this.column, item);
+        add(item);
+      }
+    } else this.#items.encode(value, add);
+    if (found !== count) throw BadValue.of(this.column, value);
+  }
+}
+
+/** The number of an item as text or true or false; NaN if it is none. */
+function weightOf(item: Exclude<SingleValue, number>): number {
+  const text = textOf(item);
+  return text === null || text.includes("_") ? NaN : parseDouble(trim(text)) ?? NaN;
 }
 
 /** The canonical text of a number, a boolean or a missing value, in any notation. */

@@ -6,7 +6,7 @@ import type { DuckDBDataChunk } from "@duckdb/node-api";
 import { HotsetError } from "../errors.ts";
 import { AtomicPath } from "../storage/atomic_file.ts";
 import { type Engine, numbers, parquetFiles, quoted } from "./duckdb.ts";
-import { type Field, fieldBuilder, fillOf, isPresent, parsedRows, typeFault } from "./fields.ts";
+import { type Field, fieldBuilder, fillOf, isPresent, parsedRows, typeFault, weightsField } from "./fields.ts";
 import { columnNames, nameFault, splitLine } from "./header_line.ts";
 import { groupOnly, writeGroups } from "./groups.ts";
 import { folderColumns, type InputFile } from "./inputs.ts";
@@ -14,9 +14,10 @@ import { countRejects, firstBadRow, firstReject, readFailure } from "./query_fau
 import type { FileLayout } from "./file_layout.ts";
 import { csvSource, parquetSource, parquetTypes } from "./file_source.ts";
 import { type FileAccount, type LineAccount, noRows, noRowsFault } from "./read_account.ts";
+import { lookupWeightsFile, weightedTables, weightsColumn, writeLookupWeights } from "./lookup_weights.ts";
 import { OTHER_FORMAT, rowError, widthFault } from "./row_fault.ts";
 import { writeWeights } from "./sample_weights.ts";
-import { type Column, isDense, isMean, type LogSchema } from "./schema.ts";
+import { type Column, isDense, isMean, isSparse, type LogSchema } from "./schema.ts";
 import type { StageDirectory } from "./stage_directory.ts";
 import type { Missing, StagedLog, StageOptions } from "./staged_log.ts";
 import { ChunkBuffer, type StagedChunk } from "./staged_chunk.ts";
@@ -89,7 +90,7 @@ export async function stageQuery(
   return { name, rows, files: accounts, labelled, rules, ...columns };
 }
 
-/** Makes the views, the chunks, the groups and the weights of a log from the view of its staged rows. */
+/** Makes the views, the chunks, the groups and all weights of a log from the view of its staged rows. */
 export async function stageColumns(
   engine: Engine,
   schema: LogSchema,
@@ -104,6 +105,12 @@ export async function stageColumns(
   await engine.run(`CREATE OR REPLACE VIEW ${name} AS SELECT ${["row", "label", ...filled].join(", ")} FROM ${staged}`);
   for (const [t, key] of keys(schema, rules, options.maxIndRange).entries()) {
     await engine.run(`CREATE OR REPLACE VIEW ${tableView(name, t)} AS SELECT row, ${key} AS t${t} FROM ${staged}`);
+  }
+  for (const t of weightedTables(schema)) {
+    await stage.step(`${name}.t${t}.weights`, async () => {
+      await writeLookupWeights(engine, staged, t, stage.path(lookupWeightsFile(name, t)));
+      return true;
+    });
   }
   const chunks = await stage.step(`${name}.chunks`, () => writeChunks(engine, name, dense, stage));
   const groups = hasGroups(schema, options) ? stage.path(`${name}.groups.u64`) : undefined;
@@ -325,16 +332,25 @@ async function layoutOf(
   const field = fieldBuilder(maxIndRange, rules, schema.delimiter === ";");
   // Without a value, rows of many users would be those of one.
   const required = [hasGroups(schema, options) ? schema.group : undefined, options.item];
-  const fields = needed.flatMap((column): Field[] => {
-    const { name } = column;
-    if (column === label && !labelled) return [{ column, ...NO_LABEL }];
-    const place = inFolders.includes(name)
+  const placeOf = (name: string) =>
+    inFolders.includes(name)
       ? { raw: literal(folders.get(name)!), type: undefined }
       : { raw: `c${names.indexOf(name)}`, type: types?.get(name) };
+  const fields = needed.flatMap((column): Field[] => {
+    const { name } = column;
+    if (column.kind === "weights") return [];
+    if (column === label && !labelled) return [{ column, ...NO_LABEL }];
+    const place = placeOf(name);
     const parts = field(column, place);
     if (!required.includes(name)) return parts;
     return parts.map((part) => ({ ...part, required: true, good: `(${part.good}) AND ${isPresent(place)}` }));
   });
+  for (const column of needed) {
+    if (column.kind !== "weights") continue;
+    const table = schema.columns.filter(isSparse).findIndex(({ name }) => name === column.of);
+    const bag = fields.find((field) => field.column.name === column.of)!;
+    fields.push(weightsField(column, bag, weightsColumn(table), placeOf(column.name)));
+  }
   // A log without labels contains only positives.
   if (label === undefined) {
     fields.push({ ...NO_LABEL, column: CHOSEN, value: `${Number(purpose === "train")}::UTINYINT` });

@@ -130,15 +130,24 @@ class DeviceLookups implements BoundTables, TableLookups {
   }
 
   pool(samples: number, pooled: Buffer): void {
-    const { indices, offsets } = this.views;
+    const { indices, offsets, lookupWeights } = this.views;
     const bags = samples * this.#bagsOfSample;
-    this.#device.pool(bags, this.#update.dim, this.matrix.weights, indices, offsets, pooled);
+    this.#device.pool(bags, this.#update.dim, this.matrix.weights, indices, offsets, pooled, lookupWeights);
   }
 
   update(_samples: number): void {
-    const { header, segments, segmentBags } = this.views;
+    const { header, segments, segmentBags, segmentWeights } = this.views;
     const { weights, state } = this.matrix;
-    this.#device.updateRows(this.#update, header, segments, segmentBags, this.#gradients, weights, state);
+    this.#device.updateRows(
+      this.#update,
+      header,
+      segments,
+      segmentBags,
+      this.#gradients,
+      weights,
+      state,
+      segmentWeights,
+    );
   }
 }
 

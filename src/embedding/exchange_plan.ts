@@ -146,12 +146,12 @@ export class ExchangePlan {
   }
 
   /**
-   * Assigns a position to every row that this host needs, and writes the positions of this rank's lookups, in the order
-   * of a batch's indices.
+   * Assigns a position to every row that this host needs, and writes the positions of this rank's lookups by bag, as in a
+   * batch's indices, but within a bag in the order of rows; and the words of their weights, if there are any.
    */
-  placeRows(batch: Batch, indices: Uint32Array): void {
+  placeRows(batch: Batch, indices: Uint32Array, weights?: Uint32Array): void {
     const { hosts, host, locals, local } = this.position;
-    const { words, distinct, sections: { segments, segmentBags, offsets }, shape: { bags } } = batch;
+    const { words, distinct, sections: { segments, segmentBags, segmentWeights, offsets }, shape: { bags } } = batch;
     const { first, end } = this.ownBags;
     if (bags) this.#filled.fill(0);
     for (let s = 0; s < distinct; s++) {
@@ -163,7 +163,9 @@ export class ExchangePlan {
       for (let k = words[segments + 2 * s + 1], last = words[segments + 2 * s + 3]; k < last; k++) {
         const bag = words[segmentBags + k];
         if (bag < first || bag >= end) continue;
-        indices[bags ? words[offsets + bag] + this.#filled[bag]++ : bag] = position;
+        const at = bags ? words[offsets + bag] + this.#filled[bag]++ : bag;
+        indices[at] = position;
+        if (weights !== undefined) weights[at] = words[segmentWeights + k];
       }
     }
   }

@@ -91,15 +91,24 @@ export class HostLookups implements BoundTables, TableLookups {
   }
 
   pool(samples: number, pooled: Buffer): void {
-    const { indices, offsets } = this.#views;
+    const { indices, offsets, lookupWeights } = this.#views;
     const bags = samples * this.#bagsOfSample;
-    this.#host.pool(bags, this.#update.dim, this.#matrix.weights, indices, offsets, pooled);
+    this.#host.pool(bags, this.#update.dim, this.#matrix.weights, indices, offsets, pooled, lookupWeights);
   }
 
   update(_samples: number): void {
-    const { header, segments, segmentBags } = this.#views;
+    const { header, segments, segmentBags, segmentWeights } = this.#views;
     const { weights, state } = this.#matrix;
-    this.#host.updateRows(this.#update, header, segments, segmentBags, this.#gradients, weights, state);
+    this.#host.updateRows(
+      this.#update,
+      header,
+      segments,
+      segmentBags,
+      this.#gradients,
+      weights,
+      state,
+      segmentWeights,
+    );
   }
 }
 

@@ -34,6 +34,7 @@ export interface ExchangeViews {
   readonly header: Buffer;
   readonly segments: Buffer;
   readonly segmentBags: Buffer;
+  readonly segmentWeights?: Buffer | undefined;
 }
 
 /** For kind `rows`, on the device: the first bag of each distinct row of a batch, and the segments of its sums. */
@@ -118,7 +119,7 @@ export class ReplicaExchange {
 
   /** Exchanges what ranks computed for the loaded batch and updates this rank's replica. */
   update(
-    { header, segments, segmentBags }: ExchangeViews,
+    { header, segments, segmentBags, segmentWeights }: ExchangeViews,
     lists: ReplicaLists | undefined,
     weights: Buffer,
     state: Buffer | undefined,
@@ -127,11 +128,20 @@ export class ReplicaExchange {
     const shape = { optimizer: this.#optimizer, dim: this.#dim, rank: 0, ranks: 1 };
     if (lists === undefined) {
       this.#devices.allGather(this.#ownPooledGradients, this.#pooledGradients, this.#parts);
-      device.updateRows(shape, header, segments, segmentBags, this.#pooledGradients, weights, state);
+      device.updateRows(
+        shape,
+        header,
+        segments,
+        segmentBags,
+        this.#pooledGradients,
+        weights,
+        state,
+        segmentWeights,
+      );
       return;
     }
     const rows = this.#mostDistinct;
-    device.pool(rows, this.#dim, this.#pooledGradients, segmentBags, lists.offsets, this.#sums);
+    device.pool(rows, this.#dim, this.#pooledGradients, segmentBags, lists.offsets, this.#sums, segmentWeights);
     this.#devices.allReduce(this.#sums);
     device.updateRows(shape, header, lists.segments, this.#counting, this.#sums, weights, state);
   }

@@ -19,8 +19,8 @@ import { type Batch, type BatchShape, SEGMENTS_END } from "../layout/batch.ts";
 import { EARLY, ExchangePlan, LATE, type Phase, startPlaces } from "./exchange_plan.ts";
 import type { EmbeddingShape, RowMatrix } from "./tables.ts";
 
-/** Words of lists by lookup, here and in the plan. */
-const LIST_WORDS = 12;
+/** Words of lists by lookup, here and in the plan, and of lists of weights. */
+const LIST_WORDS = 12, WEIGHT_WORDS = 2;
 
 /** Buffers of an exchange. `fetched` (lookupCapacity, dim) and `pooledGradients` are shared by a host's ranks. */
 export interface RowExchangeMemory {
@@ -37,8 +37,13 @@ export interface RowExchangeMemory {
 export const FETCHED_BATCHES = 2;
 
 /** Words of the exchanges of a host whose ranks are in `processes` processes. */
-export function exchangeWords(dim: number, lookupCapacity: number, processes: number): number {
-  return FETCHED_BATCHES * lookupCapacity * (dim + processes * (2 * dim + LIST_WORDS));
+export function exchangeWords(
+  dim: number,
+  { lookupCapacity, weightedLookups }: Pick<BatchShape, "lookupCapacity" | "weightedLookups">,
+  processes: number,
+): number {
+  const lists = LIST_WORDS + (weightedLookups ? WEIGHT_WORDS : 0);
+  return FETCHED_BATCHES * lookupCapacity * (dim + processes * (2 * dim + lists));
 }
 
 /** One rank's part of the exchange of rows between hosts. */
@@ -64,6 +69,9 @@ export class RowExchange {
 
   /** Index of each lookup of this rank's samples among the fetched rows, in the order of a batch's indices. */
   readonly #indices: Words;
+  /** Their weights, and those of the bags to sum; undefined if all are 1. */
+  readonly #lookupWeights: Words | undefined;
+  readonly #bagWeights: Words | undefined;
   /** The batch whose early rows are in flight, and the one whose rows have all arrived. */
   #begun: Batch | undefined;
   #complete: Batch | undefined;
@@ -78,7 +86,7 @@ export class RowExchange {
 
   constructor(groups: ProcessGroups, memory: RowExchangeMemory) {
     const { shape, batchShape, host } = memory;
-    const { batchSize, tables, lookupCapacity } = batchShape;
+    const { batchSize, tables, weightedLookups, lookupCapacity } = batchShape;
     const ranks = groups.world.size;
     this.#plan = new ExchangePlan(groups, batchShape, memory.located);
     const { position: { hosts, host: ownHost, locals, local }, ownBags } = this.#plan;
@@ -110,6 +118,8 @@ export class RowExchange {
     this.outgoing = host.allocate(lookupCapacity * dim, "rows to send");
     this.incoming = host.allocate(lookupCapacity * dim, "rows received");
     this.#indices = words(lookupCapacity);
+    this.#lookupWeights = weightedLookups ? words(lookupCapacity) : undefined;
+    this.#bagWeights = weightedLookups ? words(lookupCapacity) : undefined;
     this.#rows = words(lookupCapacity);
     this.#bags = words(lookupCapacity);
     this.#offsets = words(lookupCapacity + 1);
@@ -126,6 +136,11 @@ export class RowExchange {
   /** Index of each lookup of this rank's samples among the fetched rows, in the order of a batch's indices. */
   get indices(): Buffer {
     return this.#indices.buffer;
+  }
+
+  /** The weights of these lookups; undefined if all are 1. */
+  get lookupWeights(): Buffer | undefined {
+    return this.#lookupWeights?.buffer;
   }
 
   /** Updates the rows of the shard that the batch looks up, from the gradients of all hosts. */
@@ -152,7 +167,7 @@ export class RowExchange {
   begin(batch: Batch, full: RowMatrix, changing?: Batch): void {
     this.#plan.findTouches(batch);
     this.#plan.countRows(batch, changing);
-    this.#plan.placeRows(batch, this.#indices.list);
+    this.#plan.placeRows(batch, this.#indices.list, this.#lookupWeights?.list);
     this.#send(batch, full, EARLY, 0, this.#plan.laneStart());
     this.#begun = batch;
   }
@@ -193,9 +208,10 @@ export class RowExchange {
 
   /** Sums this host's gradients of each row of the lane and sends the sums to the rows' owners. */
   #sendSums(batch: Batch): void {
-    const { words, sections: { segments, segmentBags } } = batch;
+    const { words, sections: { segments, segmentBags, segmentWeights } } = batch;
     const { host, pooledGradients } = this.#memory;
     const { first, end } = this.#ownHostBags;
+    const weights = this.#bagWeights?.list;
     const rows = sumOf(this.#plan.fromHost);
     let bags = 0;
     for (let i = 0; i < rows; i++) {
@@ -203,11 +219,14 @@ export class RowExchange {
       this.#offsets.list[i] = bags;
       for (let k = words[segments + 2 * s + 1], last = words[segments + 2 * s + 3]; k < last; k++) {
         const bag = words[segmentBags + k];
-        if (bag >= first && bag < end) this.#bags.list[bags++] = bag;
+        if (bag < first || bag >= end) continue;
+        if (weights !== undefined) weights[bags] = words[segmentWeights + k];
+        this.#bags.list[bags++] = bag;
       }
     }
     this.#offsets.list[rows] = bags;
-    host.pool(rows, this.#dim, pooledGradients, this.#bags.buffer, this.#offsets.buffer, this.outgoing);
+    const lists = [this.#bags.buffer, this.#offsets.buffer] as const;
+    host.pool(rows, this.#dim, pooledGradients, ...lists, this.outgoing, this.#bagWeights?.buffer);
     const [sums, received] = [host.floats(this.outgoing), host.floats(this.incoming)];
     setParts(this.#sent, this.#plan.fromHost, this.#dim);
     setParts(this.#received, this.#plan.toHost, this.#dim);

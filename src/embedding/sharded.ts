@@ -171,7 +171,8 @@ class BoundShardedTables implements BoundTables, TableLookups {
 
   pool(samples: number, pooled: Buffer): void {
     const { tables } = this.batch.shape;
-    this.#host.pool(samples * tables, this.#dim, this.#exchange.fetched, this.#indices, this.#offsets, pooled);
+    const { fetched, lookupWeights } = this.#exchange;
+    this.#host.pool(samples * tables, this.#dim, fetched, this.#indices, this.#offsets, pooled, lookupWeights);
   }
 
   update(_samples: number): void {

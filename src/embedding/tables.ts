@@ -124,21 +124,29 @@ export interface LookupViews {
   /** Those of this rank's samples; with bags, all, because offsets count from the first lookup of the batch. */
   readonly indices: Buffer;
   readonly offsets: Buffer | undefined;
+  /** Weights of the indices; undefined if all are 1. */
+  readonly lookupWeights: Buffer | undefined;
   readonly segmentBags: Buffer;
+  /** The weights in the order of segmentBags. */
+  readonly segmentWeights: Buffer | undefined;
   readonly segments: Buffer;
 }
 
 /** Views of a batch block on a backend. */
 export function lookupViews(context: TableContext, backend: Backend, block: Buffer): LookupViews {
   const { batchShape } = context;
-  const { tables, bags, lookupCapacity } = batchShape;
-  const { labels, indices, offsets, segmentBags, segments } = batchSections(batchShape);
+  const { tables, bags, weightedLookups, lookupCapacity } = batchShape;
+  const sections = batchSections(batchShape);
+  const { labels, indices, offsets, segmentBags, segments } = sections;
+  const weights = (first: number) => weightedLookups ? backend.view(block, first, lookupCapacity) : undefined;
   const { first, count } = ownSamples(context);
   return {
     header: backend.view(block, 0, labels),
     indices: ownIndices(context, backend, backend.view(block, indices, lookupCapacity)),
     offsets: bags ? backend.view(block, offsets + first * tables, count * tables + 1) : undefined,
+    lookupWeights: weights(sections.lookupWeights),
     segmentBags: backend.view(block, segmentBags, lookupCapacity),
+    segmentWeights: weights(sections.segmentWeights),
     segments: backend.view(block, segments, 2 * (lookupCapacity + 1)),
   };
 }

@@ -92,7 +92,7 @@ async function exportOnnx(
   };
   const append = (part: Float32Array) => data.append(bytesOf(part));
   await copyWeights(checkpoint, plan, tensorsOf(plan), append, onProgress, begin);
-  const tables = body.tables.map(({ name }) => name);
+  const tables = body.tables.map(({ name, weights }) => ({ name, weighted: weights !== undefined }));
   model.append(onnxModel({ plan, tensors, dataFile: basename(dataPath), tables, bags: body.bags }));
   data.commit();
   model.commit();

@@ -21,8 +21,8 @@ export interface OnnxOptions {
   readonly tensors: readonly PlacedTensor[];
   /** Name of the file of weights, in the directory of the model. */
   readonly dataFile: string;
-  /** Names of the embedding tables. */
-  readonly tables: readonly string[];
+  /** The embedding tables: their names, and true for those whose lookups have weights. */
+  readonly tables: readonly { readonly name: string; readonly weighted: boolean }[];
   /** True if a sample can have any number of lookups in a table, not just one. */
   readonly bags: boolean;
 }
@@ -30,15 +30,15 @@ export interface OnnxOptions {
 /**
  * Bytes of the model. Inputs are `dense` (N, dense features), if there are any, and for each table `indices_NAME`, int64:
  * (N), or with bags all lookups of the table, (lookups), and then `offsets_NAME` (N), the first lookup of each sample,
- * as EmbeddingBag of PyTorch takes them. With steps they are `dense` (N, steps * dense features) and `indices_NAME`
- * (N, steps). The output is `probability` (N).
+ * and where lookups have weights `weights_NAME` (lookups), float: as EmbeddingBag of PyTorch takes them. With steps they
+ * are `dense` (N, steps * dense features) and `indices_NAME` (N, steps). The output is `probability` (N).
  */
 export function onnxModel({ plan, tensors, dataFile, tables, bags }: OnnxOptions): Uint8Array {
   const { shape: { dim, steps = 1 }, inputs: { dense, bagSizes } } = plan;
   const graph = new Graph();
   for (const tensor of tensors) graph.external(tensor, dataFile);
   const sizes: string[] = [];
-  const pooled = tables.map((table, t) => {
+  const pooled = tables.map(({ name: table, weighted }, t) => {
     const weight = `emb_l.${t}.weight`;
     if (steps > 1) {
       return graph.node("Gather", [weight, graph.input(`indices_${table}`, ElementType.int64, ["N", steps])]);
@@ -48,7 +48,10 @@ export function onnxModel({ plan, tensors, dataFile, tables, bags }: OnnxOptions
     if (!bags) return rows;
     const offsets = graph.input(`offsets_${table}`, ElementType.int64, ["N"]);
     if (bagSizes !== undefined) sizes.push(sizesOfBags(graph, indices, offsets));
-    return sumBags(graph, rows, indices, offsets, dim);
+    if (!weighted) return sumBags(graph, rows, indices, offsets, dim);
+    const weights = graph.input(`weights_${table}`, ElementType.float, [`lookups_${table}`]);
+    const factors = graph.node("Unsqueeze", [weights, graph.constant([1])]);
+    return sumBags(graph, graph.node("Mul", [rows, factors]), indices, offsets, dim);
   });
   const names = new Map<Value, string>();
   if (plan.inputs.pooled !== undefined) {

@@ -2,13 +2,15 @@
  * One mini-batch: a single block of 4-byte words, the same in host memory and on a device (on disk: batch_record.ts).
  *
  * ```
- * header      HEADER_WORDS                        see src/batch_header.ts
- * labels      batchSize               f32         0 or 1; of weighted samples the weight, negative if the label is 0
- * dense       batchSize * dense       f32         (sample, feature)
- * offsets     batchSize * tables + 1  u32         only with bags: first lookup of each bag, then the end
- * indices     lookupCapacity          u32         row of each lookup, by (sample, table)
- * segmentBags lookupCapacity          u32         bag (sample * tables + table) of each lookup, grouped by row
- * segments    2 * (distinct + 1)      u32         (row, first position in segmentBags), rows ascending; the last pair
+ * header         HEADER_WORDS                     see src/batch_header.ts
+ * labels         batchSize               f32      0 or 1; of weighted samples the weight, negative if the label is 0
+ * dense          batchSize * dense       f32      (sample, feature)
+ * offsets        batchSize * tables + 1  u32      only with bags: first lookup of each bag, then the end
+ * indices        lookupCapacity          u32      row of each lookup, by (sample, table)
+ * lookupWeights  lookupCapacity          f32      only with weights of lookups: of each lookup, parallel to indices
+ * segmentBags    lookupCapacity          u32      bag (sample * tables + table) of each lookup, grouped by row
+ * segmentWeights lookupCapacity          f32      only with weights of lookups: the same weights, parallel to segmentBags
+ * segments       2 * (distinct + 1)      u32      (row, first position in segmentBags), rows ascending; the last pair
  *                                                 is (0xffffffff, lookups)
  * ```
  * Every section but the last begins at a fixed word, so a device can record its operations once. The layers read no
@@ -29,6 +31,8 @@ export interface BatchShape {
   readonly bags: boolean;
   /** True if samples have weights. */
   readonly weighted?: boolean | undefined;
+  /** True if lookups have weights; only with bags. */
+  readonly weightedLookups?: boolean | undefined;
   /** Maximum number of lookups of a batch; `batchSize * tables` without bags. */
   readonly lookupCapacity: number;
 }
@@ -50,8 +54,12 @@ export interface BatchSections {
   readonly offsets: number;
   /** Row of each lookup, by sample and table, u32 (lookupCapacity): a hot-row id in a hot batch, else a global row. */
   readonly indices: number;
+  /** Weight of each lookup, parallel to the indices, f32 (lookupCapacity); empty without weights of lookups. */
+  readonly lookupWeights: number;
   /** Bag (sample * tables + table) of each lookup, grouped by row, u32 (lookupCapacity). */
   readonly segmentBags: number;
+  /** The weights, parallel to `segmentBags`, f32 (lookupCapacity); empty without weights of lookups. */
+  readonly segmentWeights: number;
   /** Distinct rows, ascending: pairs of row and first position in `segmentBags`, u32 (distinct + 1, 2). */
   readonly segments: number;
   /** Words of a batch in which every lookup is a distinct row: the maximum. */
@@ -67,14 +75,19 @@ export function batchSections(shape: BatchShape): BatchSections {
   const dense = labels + shape.batchSize;
   const offsets = dense + shape.batchSize * shape.denseFeatures;
   const indices = offsets + (shape.bags ? shape.batchSize * shape.tables + 1 : 0);
-  const segmentBags = indices + shape.lookupCapacity;
-  const segments = segmentBags + shape.lookupCapacity;
+  const weightWords = shape.weightedLookups ? shape.lookupCapacity : 0;
+  const lookupWeights = indices + shape.lookupCapacity;
+  const segmentBags = lookupWeights + weightWords;
+  const segmentWeights = segmentBags + shape.lookupCapacity;
+  const segments = segmentWeights + weightWords;
   return {
     labels,
     dense,
     offsets,
     indices,
+    lookupWeights,
     segmentBags,
+    segmentWeights,
     segments,
     capacity: segments + 2 * (shape.lookupCapacity + 1),
   };
@@ -85,10 +98,11 @@ const MAX_BATCH_BYTES = 2 ** 30;
 
 /** What is wrong with a shape, which may come from a file; undefined if it is valid. */
 export function findShapeFault(shape: BatchShape): string | undefined {
-  const { batchSize, tables, bags, lookupCapacity } = shape;
+  const { batchSize, tables, bags, weightedLookups, lookupCapacity } = shape;
   if (!bags && lookupCapacity !== batchSize * tables) {
     return `room for ${lookupCapacity} lookups, but ${batchSize} samples have ${batchSize * tables}`;
   }
+  if (!bags && weightedLookups) return "weights of lookups without bags";
   const bytes = 4 * batchSections(shape).capacity;
   return bytes > MAX_BATCH_BYTES
     ? `batches of ${bytes} bytes, more than the maximum of ${MAX_BATCH_BYTES}; choose a smaller --batch-size`
@@ -146,6 +160,11 @@ export class Batch {
   /** Row of each lookup, by sample and table, (lookups): a hot-row id in a hot batch, else a global row. */
   get indices(): Uint32Array {
     return this.words.subarray(this.sections.indices, this.sections.indices + this.lookups);
+  }
+  /** Weight of each lookup, parallel to the indices, (lookups); undefined if all are 1. */
+  get lookupWeights(): Float32Array | undefined {
+    const { sections: { lookupWeights }, shape: { weightedLookups } } = this;
+    return weightedLookups ? this.floats.subarray(lookupWeights, lookupWeights + this.lookups) : undefined;
   }
   /** First lookup of each bag, then their number, (samples * tables + 1); undefined if each bag has one lookup. */
   get offsets(): Uint32Array | undefined {

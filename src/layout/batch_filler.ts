@@ -25,7 +25,7 @@ export class BatchFiller {
   }
 
   /** Appends sample `i` of `samples`. */
-  add({ labels, weights, dense, indices, offsets }: Samples, i: number): void {
+  add({ labels, weights, dense, indices, lookupWeights, offsets }: Samples, i: number): void {
     const { words, floats, sections, shape } = this.#batch;
     const { tables, denseFeatures } = shape;
     const n = this.#samples++;
@@ -46,6 +46,10 @@ export class BatchFiller {
     const hotMap = this.#hotMap;
     if (hotMap === undefined) { for (let k = from; k < to; k++) words[at + k] = indices[k]; }
     else for (let k = from; k < to; k++) words[at + k] = hotMap.id(indices[k]);
+    if (lookupWeights !== undefined) {
+      const weightsAt = at - sections.indices + sections.lookupWeights;
+      for (let k = from; k < to; k++) floats[weightsAt + k] = lookupWeights[k];
+    }
     this.#lookups += to - from;
   }
 
@@ -60,11 +64,12 @@ export class BatchFiller {
     words[Header.hot] = this.#hotMap === undefined ? 0 : 1;
     words.fill(0, sections.labels + samples, sections.dense);
     words.fill(0, sections.dense + samples * shape.denseFeatures, sections.offsets);
-    words.fill(0, sections.indices + lookups, sections.segmentBags);
+    words.fill(0, sections.indices + lookups, sections.lookupWeights);
     if (shape.bags) {
       if (samples === 0) words[sections.offsets] = 0;
       words.fill(0, sections.offsets + samples * shape.tables + 1, sections.indices);
     }
+    if (shape.weightedLookups) words.fill(0, sections.lookupWeights + lookups, sections.segmentBags);
     words.fill(0, sections.segmentBags, sections.segments);
     words[sections.segments] = SEGMENTS_END;
     words[sections.segments + 1] = lookups;

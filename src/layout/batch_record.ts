@@ -10,6 +10,7 @@
  * places     lookups             u16/u32  of each lookup, in the order of the segments: its sample (its table follows, as
  *                                         rows ascend from table to table); with bags its position in `indices`
  * labels     samples             u8       of weighted samples their label words, f32 at any byte
+ * weights    lookups             f32      only with weights of lookups: in the order of `indices`, at any byte
  * segments   distinct            numbers  row minus the row after the last segment's, and lookups minus 1
  * ```
  * followed by zeros to a whole word. Places have 16 bits if that suffices for every batch of the shape. A number has 7
@@ -30,8 +31,9 @@ function placeBytes({ batchSize, bags, lookupCapacity }: BatchShape): 2 | 4 {
 
 /** Maximum bytes of a record of a shape. */
 export function maxRecordBytes(shape: BatchShape): number {
-  const { batchSize, denseFeatures, tables, bags, lookupCapacity } = shape;
-  const words = HEADER_WORDS + batchSize * (denseFeatures + (bags ? tables : 0) + 1);
+  const { batchSize, denseFeatures, tables, bags, weightedLookups, lookupCapacity } = shape;
+  const words = HEADER_WORDS + batchSize * (denseFeatures + (bags ? tables : 0) + 1) +
+    (weightedLookups ? lookupCapacity : 0);
   return 4 * words + 4 * Math.ceil((placeBytes(shape) + 2 * MAX_NUMBER_BYTES) * lookupCapacity / 4);
 }
 
@@ -71,7 +73,7 @@ export class BatchRecord {
    * record.
    */
   pack(batch: Batch, positions: Uint32Array): number {
-    const { shape, sections, words, floats, samples, distinct } = batch;
+    const { shape, sections, words, floats, samples, lookups, distinct } = batch;
     const { bytes } = this;
     const record = this.#words;
     for (let w = 0; w < HEADER_WORDS; w++) record[w] = words[w];
@@ -86,6 +88,11 @@ export class BatchRecord {
       bytes.set(batch.bytes.subarray(labels, labels + 4 * samples), at);
       at += 4 * samples;
     } else for (let i = 0; i < samples; i++) bytes[at++] = floats[sections.labels + i];
+    if (shape.weightedLookups) {
+      const weights = 4 * sections.lookupWeights;
+      bytes.set(batch.bytes.subarray(weights, weights + 4 * lookups), at);
+      at += 4 * lookups;
+    }
     for (let s = 0, nextRow = 0, o = sections.segments; s < distinct; s++, o += 2) {
       at = put(bytes, at, words[o] - nextRow);
       at = put(bytes, at, words[o + 3] - words[o + 1] - 1);
@@ -116,7 +123,7 @@ export class BatchRecord {
    */
   unpack(batch: Batch, byteLength: number): string | undefined {
     const { sections, words, floats } = batch;
-    const { batchSize, tables, denseFeatures, bags, weighted, lookupCapacity } = this.#shape;
+    const { batchSize, tables, denseFeatures, bags, weighted, weightedLookups, lookupCapacity } = this.#shape;
     const record = this.#words;
     for (let w = 0; w < HEADER_WORDS; w++) words[w] = record[w];
     const samples = words[Header.samples], lookups = words[Header.lookups], distinct = words[Header.distinct];
@@ -135,7 +142,12 @@ export class BatchRecord {
     if (weighted) batch.bytes.set(this.bytes.subarray(labels, labelsEnd), 4 * sections.labels);
     else for (let i = 0; i < samples; i++) floats[sections.labels + i] = this.bytes[labels + i];
     words.fill(0, sections.labels + samples, sections.dense);
-    const segmentsFault = this.#unpackSegments(batch, places, labelsEnd);
+    const weightsEnd = labelsEnd + (weightedLookups ? 4 * lookups : 0);
+    if (weightedLookups) {
+      batch.bytes.set(this.bytes.subarray(labelsEnd, weightsEnd), 4 * sections.lookupWeights);
+      words.fill(0, sections.lookupWeights + lookups, sections.segmentBags);
+    }
+    const segmentsFault = this.#unpackSegments(batch, places, weightsEnd);
     if (segmentsFault !== undefined) return segmentsFault;
     const end = 4 * Math.ceil(this.#at / 4);
     return end === byteLength ? undefined : `a record of ${byteLength} bytes that ends after ${end}`;
@@ -163,7 +175,8 @@ export class BatchRecord {
    * line each time. So the rows of a few tables are collected by sample before they are written to the indices.
    */
   #unpackSegments(batch: Batch, placesAt: number, numbersAt: number): string | undefined {
-    const { words, sections: { indices, segmentBags, segments }, shape, samples, lookups, distinct } = batch;
+    const { words, sections, shape, samples, lookups, distinct } = batch;
+    const { indices, lookupWeights, segmentBags, segmentWeights, segments } = sections;
     const { bytes } = this;
     const bagOf = this.#bags;
     const places = this.#places;
@@ -174,7 +187,7 @@ export class BatchRecord {
     const rows = collected ?? words;
     let first = collected === undefined ? indices : 0;
     rows.fill(SEGMENTS_END, first, first + Math.min(placeLimit, lookups)); // without tables there are none
-    words.fill(0, indices + lookups, segmentBags);
+    words.fill(0, indices + lookups, lookupWeights);
     let at = numbersAt, k = 0, table = 0, tableEnd = placeLimit;
     for (let s = 0, nextRow = 0, o = segments; s < distinct; s++) {
       let distance = bytes[at++];
@@ -213,7 +226,11 @@ export class BatchRecord {
     }
     words[segments + 2 * distinct] = SEGMENTS_END;
     words[segments + 2 * distinct + 1] = lookups;
-    words.fill(0, segmentBags + lookups, segments);
+    words.fill(0, segmentBags + lookups, segmentWeights);
+    if (shape.weightedLookups) {
+      for (let i = 0; i < lookups; i++) words[segmentWeights + i] = words[lookupWeights + places[firstPlace + i]];
+      words.fill(0, segmentWeights + lookups, segments);
+    }
     return undefined;
   }
 

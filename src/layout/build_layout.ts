@@ -91,6 +91,7 @@ export async function buildLayout(
     tables,
     bags,
     ...(weight === undefined ? {} : { weighted: true }),
+    ...(dataset.weightedLookups ? { weightedLookups: true } : {}),
     lookupCapacity,
   };
   together(group, () => {
@@ -143,10 +144,10 @@ function passes(count: number, tell: LayoutOptions["onProgress"]) {
   return (pass: number) => (done: number, total: number): void => tell?.(pass * total + done, count * total);
 }
 
-/** Approximate bytes of a layout: dense features uncompressed, and about three bytes per lookup. */
-function estimateBytes(dataset: Dataset): number {
-  const { denseOfSample, bagsOfSample } = dataset;
-  return dataset.samples("train") * (4 * denseOfSample + 3 * bagsOfSample);
+/** Approximate bytes of a layout: dense features and weights uncompressed, and about three bytes per lookup. */
+function estimateBytes({ denseOfSample, bagsOfSample, weightedLookups, body: { splits: { train } } }: Dataset): number {
+  const weights = weightedLookups ? 4 * train.lookups : 0;
+  return train.samples * (4 * denseOfSample + 3 * bagsOfSample) + weights;
 }
 
 /** Packs a rank's samples. */

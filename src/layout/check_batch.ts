@@ -7,7 +7,7 @@ const EXPONENT = 0x7f800000;
 
 /**
  * Returns what is wrong with the values of an unpacked batch, or undefined. Checks the hot flag, labels, dense values,
- * and the rows of the segments: below `rowLimit` and ascending.
+ * weights of lookups, and the rows of the segments: below `rowLimit` and ascending.
  */
 export function findBatchFault(batch: Batch, hot: boolean, rowLimit: number): string | undefined {
   const { words } = batch;
@@ -15,7 +15,7 @@ export function findBatchFault(batch: Batch, hot: boolean, rowLimit: number): st
   return sampleFault(batch) ?? rowFault(batch, rowLimit);
 }
 
-function sampleFault({ shape, sections, words, floats, samples }: Batch): string | undefined {
+function sampleFault({ shape, sections, words, floats, samples, lookupWeights }: Batch): string | undefined {
   for (let i = 0; i < samples; i++) {
     const label = floats[sections.labels + i];
     if (shape.weighted) {
@@ -27,7 +27,8 @@ function sampleFault({ shape, sections, words, floats, samples }: Batch): string
     if ((words[i] & EXPONENT) !== EXPONENT) continue;
     return `dense value ${floats[i]} in sample ${Math.floor((i - dense) / shape.denseFeatures)}`;
   }
-  return undefined;
+  const lookup = lookupWeights?.findIndex((weight) => !Number.isFinite(weight)) ?? -1;
+  return lookup < 0 ? undefined : `weight ${lookupWeights![lookup]} of lookup ${lookup}`;
 }
 
 function rowFault(batch: Batch, rowLimit: number): string | undefined {

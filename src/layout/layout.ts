@@ -58,6 +58,7 @@ export const layoutBody: z.ZodType<LayoutBody> = z.object({
     tables: z.number().int().nonnegative(),
     bags: z.boolean(),
     weighted: z.boolean().optional(),
+    weightedLookups: z.boolean().optional(),
     lookupCapacity: count,
   }),
   rows: z.number().int().nonnegative(),

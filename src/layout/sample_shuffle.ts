@@ -5,7 +5,7 @@
  * not depend on the number of processes.
  *
  * A sample is a record of words: its label, its weight if the dataset has weights, dense values, with bags the length of
- * each, and indices.
+ * each, indices, and their weights if lookups have weights.
  */
 import { breaks } from "../breaks.ts";
 import type { CreateFile } from "../storage/output_file.ts";
@@ -112,7 +112,12 @@ export class SampleShuffle {
 
 function bytesOfRecords(dataset: Dataset): number {
   const { samples, lookups } = dataset.body.splits.train;
-  return 4 * (samples * headWords(dataset) + lookups);
+  return 4 * (samples * headWords(dataset) + lookups * lookupWords(dataset));
+}
+
+/** Words of a record for each lookup. */
+function lookupWords({ weightedLookups }: Dataset): 1 | 2 {
+  return weightedLookups ? 2 : 1;
 }
 
 /** Words of a record before its indices. */
@@ -141,21 +146,23 @@ async function deal(
   using reader: SampleReader = dataset.reader("train", CHUNK_SAMPLES);
   const { first, end } = ownPart(group, Math.ceil(reader.samples / CHUNK_SAMPLES));
   const total = Math.min(end * CHUNK_SAMPLES, reader.samples) - first * CHUNK_SAMPLES;
-  let record = new Uint32Array(head + bagsOfSample);
+  const wordsOfLookup = lookupWords(dataset);
+  let record = new Uint32Array(head + wordsOfLookup * bagsOfSample);
   for (let chunk = first; chunk < end; chunk++) {
     const begin = chunk * CHUNK_SAMPLES;
-    const { count, labels, weights, dense, indices, offsets } = reader.read(
+    const { count, labels, weights, dense, indices, lookupWeights, offsets } = reader.read(
       begin,
       Math.min(CHUNK_SAMPLES, reader.samples - begin),
     );
-    const denseWords = new Uint32Array(dense.buffer, dense.byteOffset, dense.length);
-    const weightWords = weights && new Uint32Array(weights.buffer, weights.byteOffset, weights.length);
+    const denseWords = wordsOf(dense);
+    const weightWords = weights && wordsOf(weights);
+    const lookupWeightWords = lookupWeights && wordsOf(lookupWeights);
     const random = new Random(seed, SHUFFLE_STREAM, CHUNK_STREAM, chunk);
     for (let i = 0; i < count; i++) {
       const bag = i * bagsOfSample;
       const from = offsets === undefined ? bag : offsets[bag];
       const to = offsets === undefined ? bag + bagsOfSample : offsets[bag + bagsOfSample];
-      const length = head + to - from;
+      const length = head + wordsOfLookup * (to - from);
       if (length > record.length) record = new Uint32Array(2 * length);
       let at = 0;
       record[at++] = labels[i];
@@ -165,6 +172,7 @@ async function deal(
         for (let b = bag; b < bag + bagsOfSample; b++) record[at++] = offsets[b + 1] - offsets[b];
       }
       for (let k = from; k < to; k++) record[at++] = indices[k];
+      if (lookupWeightWords !== undefined) { for (let k = from; k < to; k++) record[at++] = lookupWeightWords[k]; }
       const bucket = random.below(buckets);
       writer.append(bucket, record, 0, length);
       counts[bucket]++;
@@ -173,6 +181,11 @@ async function deal(
     onProgress(begin + count - first * CHUNK_SAMPLES, total);
   }
   return counts;
+}
+
+/** The same memory as words. */
+function wordsOf({ buffer, byteOffset, length }: Float32Array): Uint32Array {
+  return new Uint32Array(buffer, byteOffset, length);
 }
 
 /** Reads shuffled samples, with one bucket in memory at a time. */
@@ -193,6 +206,7 @@ class ShuffledSamples implements SampleSource {
   readonly #dense: Float32Array;
   readonly #denseWords: Uint32Array;
   #indices: Uint32Array;
+  #lookupWeightWords: Uint32Array | undefined;
   readonly #offsets: Uint32Array | undefined;
 
   constructor(
@@ -212,10 +226,11 @@ class ShuffledSamples implements SampleSource {
     const { bagsOfSample, denseOfSample } = dataset;
     this.#labels = new Uint8Array(capacity);
     this.#weights = dataset.body.weight === undefined ? undefined : new Float32Array(capacity);
-    this.#weightWords = this.#weights && new Uint32Array(this.#weights.buffer);
+    this.#weightWords = this.#weights && wordsOf(this.#weights);
     this.#dense = new Float32Array(capacity * denseOfSample);
-    this.#denseWords = new Uint32Array(this.#dense.buffer);
+    this.#denseWords = wordsOf(this.#dense);
     this.#indices = new Uint32Array(capacity * bagsOfSample);
+    this.#lookupWeightWords = dataset.weightedLookups ? new Uint32Array(this.#indices.length) : undefined;
     this.#offsets = dataset.body.bags ? new Uint32Array(capacity * bagsOfSample + 1) : undefined;
   }
 
@@ -237,16 +252,23 @@ class ShuffledSamples implements SampleSource {
         end = lookups;
         while (at < indicesAt) offsets[++bag] = end += words[at++];
       }
-      if (end > this.#indices.length) this.#growIndices(end);
+      if (end > this.#indices.length) this.#growLookups(end);
       const indices = this.#indices;
+      const lookupWeightWords = this.#lookupWeightWords;
+      const firstLookup = lookups;
       while (lookups < end) indices[lookups++] = words[at++];
+      if (lookupWeightWords !== undefined) {
+        for (let k = firstLookup; k < end; k++) lookupWeightWords[k] = words[at++];
+      }
     }
+    const lookupWeights = this.#lookupWeightWords?.subarray(0, lookups);
     return {
       count,
       labels: this.#labels.subarray(0, count),
       weights: this.#weights?.subarray(0, count),
       dense: this.#dense.subarray(0, count * denseOfSample),
       indices: this.#indices.subarray(0, lookups),
+      lookupWeights: lookupWeights && new Float32Array(lookupWeights.buffer, lookupWeights.byteOffset, lookups),
       offsets,
     };
   }
@@ -279,6 +301,7 @@ class ShuffledSamples implements SampleSource {
   #findRecords(count: number): Uint32Array {
     const { bagsOfSample } = this.#dataset;
     const head = headWords(this.#dataset);
+    const wordsOfLookup = lookupWords(this.#dataset);
     const starts = new Uint32Array(count);
     const words = this.#words;
     for (let i = 0, at = 0; i < count; i++) {
@@ -288,15 +311,19 @@ class ShuffledSamples implements SampleSource {
         lookups = 0;
         for (let length = at + head - bagsOfSample; length < at + head; length++) lookups += words[length];
       }
-      at += head + lookups;
+      at += head + wordsOfLookup * lookups;
     }
     return starts;
   }
 
-  #growIndices(lookups: number): void {
-    const grown = new Uint32Array(2 * lookups);
-    grown.set(this.#indices);
-    this.#indices = grown;
+  #growLookups(lookups: number): void {
+    const grow = (words: Uint32Array) => {
+      const grown = new Uint32Array(2 * lookups);
+      grown.set(words);
+      return grown;
+    };
+    this.#indices = grow(this.#indices);
+    this.#lookupWeightWords = this.#lookupWeightWords && grow(this.#lookupWeightWords);
   }
 
   [Symbol.dispose](): void {

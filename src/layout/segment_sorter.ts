@@ -31,8 +31,8 @@ export class SegmentSorter {
   }
 
   /**
-   * Writes segment bags, segments and `distinct` of a batch whose lookups are complete. Returns the positions of the
-   * lookups in the order of the segments, valid until the next call or a change of the batch.
+   * Writes segment bags and weights, segments and `distinct` of a batch whose lookups are complete. Returns the positions
+   * of the lookups in the order of the segments, valid until the next call or a change of the batch.
    */
   write(batch: Batch): Uint32Array {
     const { words, sections, shape, lookups } = batch;
@@ -46,6 +46,9 @@ export class SegmentSorter {
     if (this.#bags !== undefined) {
       fillBags(batch, this.#bags);
       for (let k = 0; k < lookups; k++) words[sections.segmentBags + k] = this.#bags[order[k]];
+    }
+    if (shape.weightedLookups) {
+      for (let k = 0; k < lookups; k++) words[sections.segmentWeights + k] = words[sections.lookupWeights + order[k]];
     }
     return order;
   }

@@ -24,12 +24,18 @@ export class SplitBatches implements Disposable {
 
   /** `batchSize`: samples per batch. */
   constructor(dataset: Dataset, split: Split, batchSize: number) {
-    const { bagsOfSample: tables, denseOfSample: denseFeatures } = dataset;
-    const { bags } = dataset.body;
+    const { bagsOfSample: tables, denseOfSample: denseFeatures, weightedLookups, body: { bags } } = dataset;
     this.#reader = dataset.reader(split, batchSize);
     this.count = Math.ceil(this.#reader.samples / batchSize);
     const lookupCapacity = bags ? maxLookups(this.#reader, batchSize) : batchSize * tables;
-    this.shape = { batchSize, denseFeatures, tables, bags, lookupCapacity };
+    this.shape = {
+      batchSize,
+      denseFeatures,
+      tables,
+      bags,
+      ...(weightedLookups && { weightedLookups }),
+      lookupCapacity,
+    };
   }
 
   /** Fills `batch`, which has this shape, with batch `index`. Throws HotsetError if the dataset is damaged. */

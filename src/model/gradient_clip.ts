@@ -82,7 +82,7 @@ export class GradientClip {
   bind(slot: BatchSlot): (samples: number) => void {
     const { host, device, shape: { dim, optimizer }, groups } = this.#context;
     const { node } = groups;
-    const { header, segments, segmentBags } = lookupViews(this.#context, host, slot.hostBlock);
+    const { header, segments, segmentBags, segmentWeights } = lookupViews(this.#context, host, slot.hostBlock);
     const rows = { dim, optimizer, rank: node.rank, ranks: node.size };
     const { dense, denseShare, pooled, allPooled } = this.#onHost;
     const { sampleWords } = this.#own;
@@ -90,7 +90,7 @@ export class GradientClip {
     return (samples) => {
       if (isCopy) this.#download(samples);
       this.#squares[node.rank] = host.squares(denseShare.words, denseShare) +
-        host.rowSquares(rows, header, segments, segmentBags, allPooled);
+        host.rowSquares(rows, header, segments, segmentBags, allPooled, segmentWeights);
       nodeBarrier(groups, device);
       const factor = this.#maxNorm / (this.#norm(slot) + EPSILON);
       if (factor >= 1) return;

@@ -110,6 +110,8 @@ interface Source {
   /** Mean number of lookups of a sample. */
   readonly lookups: number;
   readonly bags: boolean;
+  /** True if lookups have weights. */
+  readonly weightedLookups?: boolean;
   /** Number of samples of the train split; undefined if there is no data yet. */
   readonly samples?: number;
   /** Rows by frequency of lookups. */
@@ -147,6 +149,7 @@ export async function planDataset(
       steps: dataset.steps,
       lookups: samples === 0 ? dataset.bagsOfSample : lookups / samples,
       bags: dataset.body.bags,
+      weightedLookups: dataset.weightedLookups,
       samples,
       popularity: await countedPopularity(counts, samples),
       covered,
@@ -291,12 +294,12 @@ function placementsOf({ tables }: Source): Placement[] {
 /** The model, and properties of its batches. */
 function sizesOf(source: Source, config: PlanConfig): { model: ModelPlan; batchShape: BatchShape } {
   const { batchSize } = config;
-  const { denseFeatures, steps, bags, lookups } = source;
+  const { denseFeatures, steps, bags, weightedLookups, lookups } = source;
   const model = planModel(
     shapeOf(config, { denseFeatures, tableRows: source.tables.map(({ rows }) => rows), steps, bags }),
   );
   const sample = { denseFeatures: steps * denseFeatures, tables: steps * source.tables.length };
-  const batchShape = averageBatch({ batchSize, ...sample, bags, lookups });
+  const batchShape = averageBatch({ batchSize, ...sample, bags, weightedLookups, lookups });
   return { model, batchShape };
 }
 

@@ -121,7 +121,7 @@ export function sizeCache(
     const forRows = memory.share * tables - PLACE_BYTES * rows;
     return memory.share === 1 ? undefined : sizes(Math.floor(forRows / slotBytes));
   }
-  const exchanges = hosts > 1 ? 4 * exchangeWords(dim, batchShape.lookupCapacity, processes) : 0;
+  const exchanges = hosts > 1 ? 4 * exchangeWords(dim, batchShape, processes) : 0;
   const steps = processes * stepBytes(plan, batchShape, ranks, precision);
   const rest = resident + FIXED_BYTES + threads * THREAD_BYTES + steps + exchanges;
   const budget = memory?.bytes ?? resident + room;

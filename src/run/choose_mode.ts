@@ -62,6 +62,7 @@ export function modeFor(
     denseFeatures: dataset.denseFeatures,
     tables: dataset.bagsOfSample,
     bags: dataset.body.bags,
+    weightedLookups: dataset.weightedLookups,
     lookups: samples === 0 ? dataset.bagsOfSample : lookups / samples,
   });
   const onDevice = (where: { tablesOnDevice: boolean } | { cache: { slots: number; batchRows: number } }) =>

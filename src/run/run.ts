@@ -43,7 +43,7 @@ export function planFor(config: TrainConfig, dataset: Dataset): ModelPlan {
   expectDenseFeatures(config, denseFeatures, `train on ${dataset.directory}`);
   expectHiddenLayer(config, denseFeatures, `train on ${dataset.directory}`);
   const { tables, bags } = dataset.body;
-  expectBags(config, bags && steps === 1, `train on ${dataset.directory}`);
+  expectBags(config, bags && steps === 1, dataset.weightedLookups, `train on ${dataset.directory}`);
   const tableRows = tables.map((table) => table.rows);
   return planModel(shapeOf(config, { denseFeatures, tableRows, steps, bags }));
 }

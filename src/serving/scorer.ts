@@ -24,6 +24,8 @@ export class Scorer implements Disposable {
   readonly #dense: Buffer;
   readonly #pooled: Buffer;
   readonly #offsets: Buffer;
+  /** Weights of lookups, once there are any. */
+  #weights: Buffer | undefined;
   readonly #network: Network;
   readonly #bound: BoundNetwork;
   readonly #bagsOfSample: number;
@@ -78,14 +80,15 @@ export class Scorer implements Disposable {
    * The logits of up to `capacity` samples; valid until the next call. Indices must be below the rows of their tables.
    * Throws HotsetError if a logit is not a number; the message numbers samples from `first`.
    */
-  logits({ count, dense, indices, offsets }: EncodedRows, first: number): Float32Array {
+  logits({ count, dense, indices, lookupWeights, offsets }: EncodedRows, first: number): Float32Array {
     const host = this.#host;
     const { dim } = this.#plan.shape;
     host.upload(dense, this.#dense);
     const { table, positions } = this.#rows.take(indices);
     if (this.#bags) host.upload(offsets!, this.#offsets);
     const begins = this.#bags ? this.#offsets : undefined;
-    host.pool(count * this.#bagsOfSample, dim, table, positions, begins, this.#pooled);
+    const weights = lookupWeights && this.#uploadWeights(lookupWeights);
+    host.pool(count * this.#bagsOfSample, dim, table, positions, begins, this.#pooled, weights);
     this.#bound.forward(count);
     const logits = host.floats(this.#network.logits).subarray(0, count);
     const wrong = notFinite(logits);
@@ -97,6 +100,14 @@ export class Scorer implements Disposable {
         `dense features far larger than those trained on`,
       { code: "diverged" },
     );
+  }
+
+  #uploadWeights(weights: Float32Array): Buffer {
+    if (this.#weights === undefined || this.#weights.words < weights.length) {
+      this.#weights = this.#host.allocate(2 * weights.length, "weights of lookups");
+    }
+    this.#host.upload(weights, this.#weights);
+    return this.#weights;
   }
 
   /** Closes the files of rows on disk. */

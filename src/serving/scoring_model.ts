@@ -36,6 +36,7 @@ export class ScoringModel implements Disposable {
   readonly #encoder: RowEncoder;
   readonly #firstRows: Float64Array;
   readonly #bags: boolean;
+  readonly #weightedLookups: boolean;
   readonly #steps: number;
   #scorer: Scorer | undefined;
 
@@ -44,6 +45,7 @@ export class ScoringModel implements Disposable {
     this.facts = facts;
     this.#firstRows = dataset.firstRows;
     this.#bags = dataset.body.bags;
+    this.#weightedLookups = dataset.weightedLookups;
     this.#steps = dataset.steps;
     this.#encoder = encoder;
     this.#scorer = scorer;
@@ -71,9 +73,9 @@ export class ScoringModel implements Disposable {
   /**
    * Probabilities of up to 256 encoded samples, as a dataset's reader returns them: `dense` (count, features)
    * transformed, `indices` global rows by (sample, table), and for a model with bags `offsets` (count * tables + 1),
-   * where bag b begins at lookup `offsets[b]`. For a model with steps `dense` is (count, steps, features), and `indices`
-   * are by (sample, step, table). Fills `probabilities` and allocates nothing. Throws HotsetError if sizes do not match
-   * or an index is outside its table.
+   * where bag b begins at lookup `offsets[b]`, and `lookupWeights`, one for each index, if lookups have weights. For a
+   * model with steps `dense` is (count, steps, features), and `indices` are by (sample, step, table). Fills
+   * `probabilities` and allocates nothing. Throws HotsetError if sizes do not match or an index is outside its table.
    */
   scoreEncoded(samples: EncodedRows, probabilities: Float32Array): void {
     const scorer = this.#opened();
@@ -93,7 +95,7 @@ export class ScoringModel implements Disposable {
   }
 
   #faultOf(
-    { count, dense, indices, offsets }: EncodedRows,
+    { count, dense, indices, lookupWeights, offsets }: EncodedRows,
     probabilities: Float32Array,
     most: number,
   ): string | undefined {
@@ -114,6 +116,14 @@ export class ScoringModel implements Disposable {
     if (offsets === undefined && indices.length !== bags) {
       return `there are ${indices.length} indices instead of ${bags}`;
     }
+    if (this.#weightedLookups !== (lookupWeights !== undefined)) {
+      return `lookupWeights are ${this.#weightedLookups ? "missing" : "not for a model without weights of lookups"}`;
+    }
+    if (lookupWeights !== undefined && lookupWeights.length !== indices.length) {
+      return `there are ${lookupWeights.length} lookupWeights for ${indices.length} indices`;
+    }
+    const wrong = lookupWeights?.findIndex((weight) => !Number.isFinite(weight)) ?? -1;
+    if (wrong >= 0) return `the weight of index ${wrong} is ${lookupWeights![wrong]}`;
     for (let d = 0; d < features; d++) if (!Number.isFinite(dense[d])) return `dense value ${d} is ${dense[d]}`;
     for (let bag = 0, table = 0, k = 0; bag < bags; bag++) {
       const end = offsets === undefined ? bag + 1 : offsets[bag + 1];

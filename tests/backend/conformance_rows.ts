@@ -43,15 +43,22 @@ export function rowTests(test: Register): void {
         const { words, sections, lookups, shape } = batch;
         const bags = shape.batchSize * shape.tables;
         for (const first of [0, Math.floor(bags / 3)]) {
+          const operands = {
+            table: rows(normals(tableRows * dim, random)),
+            indices: section(words.slice(sections.indices, sections.indices + lookups)),
+            offsets: section(words.slice(sections.offsets + first, sections.offsets + bags + 1)),
+            pooled: output((bags - first) * dim),
+          };
+          const what = `pool, dim ${dim}, ${name}, from bag ${first}`;
           pair.check(
-            `pool, dim ${dim}, ${name}, from bag ${first}`,
-            {
-              table: rows(normals(tableRows * dim, random)),
-              indices: section(words.slice(sections.indices, sections.indices + lookups)),
-              offsets: section(words.slice(sections.offsets + first, sections.offsets + bags + 1)),
-              pooled: output((bags - first) * dim),
-            },
+            what,
+            operands,
             (backend, b) => backend.pool(bags - first, dim, b.table, b.indices, b.offsets, b.pooled),
+          );
+          pair.check(
+            `${what}, weighted`,
+            { ...operands, weights: section(normals(lookups, random)) },
+            (backend, b) => backend.pool(bags - first, dim, b.table, b.indices, b.offsets, b.pooled, b.weights),
           );
         }
       }
@@ -96,7 +103,8 @@ export function rowTests(test: Register): void {
   test("row updates: each rank's share, and all of them", (pair) => {
     const random = new Random(6);
     for (const optimizer of OPTIMIZER_NAMES) {
-      for (const [at, dim] of [1, 3, 4, 16, 18, 33].entries()) {
+      const sizes = [[1, false], [3, true], [4, false], [16, true], [18, false], [33, false], [3, false], [16, false]];
+      for (const [at, [dim, weighted]] of (sizes as [number, boolean][]).entries()) {
         const ranks = 1 + at % 3;
         for (const { name, batch, tableRows } of hardBatches(random)) {
           const { words, sections, lookups, distinct, shape } = batch;
@@ -108,6 +116,7 @@ export function rowTests(test: Register): void {
             header: operand(head),
             segments: section(words.slice(sections.segments, sections.segments + 2 * (distinct + 1))),
             segmentBags: section(words.slice(sections.segmentBags, sections.segmentBags + lookups)),
+            segmentWeights: section(normals(lookups, random)),
             dPooled: operand(normals(bags * dim, random).map((g) => g / 8)),
             table: rows(normals(tableRows * dim, random)),
             state: rows(squares(tableRows * stateWords, random)),
@@ -121,8 +130,9 @@ export function rowTests(test: Register): void {
               b.dPooled,
               b.table,
               stateWords === 0 ? undefined : b.state,
+              weighted ? b.segmentWeights : undefined,
             );
-          const what = `${optimizer}, dim ${dim}, ${name}`;
+          const what = `${optimizer}, dim ${dim}, ${name}${weighted ? ", weighted" : ""}`;
           for (let rank = 0; rank < ranks; rank++) {
             pair.check(`rank ${rank} of ${ranks}, ${what}`, operands, (backend, b) => update(backend, b, rank, ranks));
           }

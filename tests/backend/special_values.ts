@@ -304,6 +304,13 @@ function* rowsThatMove(dim: number): Generator<Case> {
     inputs: ["table"],
     run: (backend, b) => backend.pool(4, dim, b.table, b.lookups, b.offsets, b.pooled),
   });
+  const weights = section(Float32Array.of(1, -1, 0, 2, 1));
+  yield define({
+    what: `weighted pooling of bags, dim ${dim}`,
+    operands: { table, lookups, weights, offsets: section(Uint32Array.of(0, 1, 1, 4, 5)), pooled: output(4 * dim) },
+    inputs: ["table"],
+    run: (backend, b) => backend.pool(4, dim, b.table, b.lookups, b.offsets, b.pooled, b.weights),
+  });
   yield define({
     what: `pooling of single lookups, dim ${dim}`,
     operands: { table, lookups, pooled: output(5 * dim) },

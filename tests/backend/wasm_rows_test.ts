@@ -70,11 +70,15 @@ Deno.test("WASM kernels: pooling, also of empty and large bags", () => {
     const offsets = operands.indices(sizes.reduce((list, size) => [...list, list[list.length - 1] + size], [0]));
     const indices = operands.indices(Array.from({ length: offsets[sizes.length] }, () => random.below(50)));
     const table = operands.random(50 * dim, random);
-    const pooled = operands.floats(sizes.length * dim);
-    const expected = copyOf(pooled);
-    reference.pool(sizes.length, dim, copyOf(table), copyOf(indices), copyOf(offsets), expected);
-    operands.kernels.pool(sizes.length, dim, at(table), at(indices), at(offsets), at(pooled));
-    assertClose(pooled, reference.floats(expected), 1e-4, `pooled, dim ${dim}`);
+    for (const weights of [undefined, operands.random(indices.length, random)]) {
+      const pooled = operands.floats(sizes.length * dim);
+      const expected = copyOf(pooled);
+      const [rows, lookups, bags] = [table, indices, offsets].map(copyOf);
+      reference.pool(sizes.length, dim, rows, lookups, bags, expected, weights && copyOf(weights));
+      const weightsAt = weights ? at(weights) : NO_ADDRESS;
+      operands.kernels.pool(sizes.length, dim, at(table), at(indices), at(offsets), weightsAt, at(pooled));
+      assertClose(pooled, reference.floats(expected), 1e-4, `pooled, dim ${dim}`);
+    }
     operands.check();
   }
 });
@@ -137,12 +141,13 @@ Deno.test("WASM kernels: row updates by one rank and by three", () => {
   for (const optimizer of OPTIMIZER_NAMES) {
     for (const dim of [1, 3, 4, 16, 18, 64]) {
       for (const [rows, lookups, bags] of sizes) {
-        for (const ranks of [1, 3]) {
+        for (const [ranks, weighted] of [[1, false], [3, false], [3, true]] as const) {
           const operands = new Operands();
           const indices = Array.from({ length: lookups }, () => random.below(rows));
           const [segmentList, bagList] = segmentLists(indices, (lookup) => lookup % bags);
           const segments = operands.indices(segmentList);
           const segmentBags = operands.indices(bagList);
+          const weights = weighted ? operands.random(lookups, random) : undefined;
           const dPooled = operands.random(bags * dim, random);
           const table = operands.random(rows * dim, random);
           const state = operands.squares(rows * rowStateWords(optimizer, dim), random);
@@ -152,8 +157,10 @@ Deno.test("WASM kernels: row updates by one rank and by three", () => {
           const [expected, expectedState] = [table, state].map(copyOf);
           const inputs = [header, segments, segmentBags, dPooled] as const;
           const [h, s, b, d] = inputs.map(copyOf);
-          reference.updateRows({ optimizer, dim, rank: 0, ranks: 1 }, h, s, b, d, expected, expectedState);
+          const w = weights && copyOf(weights);
+          reference.updateRows({ optimizer, dim, rank: 0, ranks: 1 }, h, s, b, d, expected, expectedState, w);
           const [headerAt, segmentsAt, bagsAt, dPooledAt] = inputs.map(at);
+          const lists = [headerAt, segmentsAt, bagsAt, weights ? at(weights) : NO_ADDRESS, dPooledAt] as const;
           for (let rank = 0; rank < ranks; rank++) {
             operands.kernels.updateRows(
               OPTIMIZERS[optimizer].code,
@@ -161,19 +168,16 @@ Deno.test("WASM kernels: row updates by one rank and by three", () => {
               dim,
               rank,
               ranks,
-              headerAt,
-              segmentsAt,
-              bagsAt,
-              dPooledAt,
+              ...lists,
               at(table),
               at(state),
               scratch,
             );
           }
-          const what = `${optimizer}, dim ${dim}, ${rows} rows, ${lookups} lookups, ${ranks} ranks`;
-          const lists = [headerAt, segmentsAt, bagsAt, dPooledAt] as const;
+          const what =
+            `${optimizer}, dim ${dim}, ${rows} rows, ${lookups} lookups, ${ranks} ranks, weighted ${weighted}`;
           for (let rank = 0; rank < ranks; rank++) {
-            const squares = reference.rowSquares({ optimizer, dim, rank, ranks }, h, s, b, d);
+            const squares = reference.rowSquares({ optimizer, dim, rank, ranks }, h, s, b, d, w);
             const found = operands.kernels.rowSquares(dim, rank, ranks, ...lists, scratch);
             assert.ok(Math.abs(found - squares) <= 2e-5 * squares, `${found} instead of ${squares}, ${what}`);
           }
@@ -205,6 +209,7 @@ Deno.test("WASM kernels: a rank updates the segments that begin within its share
       at(header),
       at(segments),
       at(segmentBags),
+      NO_ADDRESS,
       at(dPooled),
       at(table),
       NO_ADDRESS,

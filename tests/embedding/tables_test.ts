@@ -20,6 +20,7 @@ const TABLE_ROWS = [ROWS_AT_ONCE, 500];
 const ROWS = TABLE_ROWS[0] + TABLE_ROWS[1];
 const HOT_ROWS = Uint32Array.from({ length: 60 }, (_, i) => i % 2 === 0 ? 7 * i : ROWS_AT_ONCE + i).sort();
 const SHAPE: BatchShape = { batchSize: 8, denseFeatures: 1, tables: 2, bags: false, lookupCapacity: 16 };
+const WEIGHTED: BatchShape = { ...SHAPE, bags: true, weightedLookups: true, lookupCapacity: 32 };
 
 /** Where rows and the dense part of the model lie. */
 const PLACES = {
@@ -30,11 +31,11 @@ const PLACES = {
   "replicated on a device": { device: true, full: "host", hot: true },
 } as const;
 
-function open(place: keyof typeof PLACES, optimizer: OptimizerName) {
+function open(place: keyof typeof PLACES, optimizer: OptimizerName, batchShape = SHAPE) {
   const { device: onDevice, full, hot } = PLACES[place];
   const host: HostBackend = new ReferenceBackend();
   const device: Backend = onDevice ? new ReferenceBackend() : host; // memory of its own stands for a device's
-  const words = pooledGradientWords(SHAPE, DIM, 1);
+  const words = pooledGradientWords(batchShape, DIM, 1);
   const matrix = (backend: Backend, rows: number): RowMatrix => {
     const stateWords = rowStateWords(optimizer, DIM);
     const table = (width: number) => backend.allocateTable(rows * width, "rows");
@@ -42,7 +43,7 @@ function open(place: keyof typeof PLACES, optimizer: OptimizerName) {
   };
   const context: TableContext = {
     shape: { dim: DIM, tableRows: TABLE_ROWS, optimizer },
-    batchShape: SHAPE,
+    batchShape,
     ...{ host, device, groups: ONE_RANK },
     pooledGradients: device.allocate(words, "gradients"),
   };
@@ -50,10 +51,10 @@ function open(place: keyof typeof PLACES, optimizer: OptimizerName) {
     full: matrix(full === "device" ? device : host, ROWS),
     hot: hot ? matrix(device, HOT_ROWS.length) : undefined,
     hostGradients: onDevice ? host.allocate(words, "gradients") : undefined,
-    mostDistinct: { cold: 16, hot: 16 },
+    mostDistinct: { cold: batchShape.lookupCapacity, hot: batchShape.lookupCapacity },
   };
   const tables = openTables(context, memory);
-  const batch = new Batch(SHAPE);
+  const batch = new Batch(batchShape);
   const hostBlock = host.wrap(batch.words);
   const deviceBlock = onDevice ? device.allocate(batch.words.length, "batch") : hostBlock;
   const bound = tables.bind({ batch, hostBlock, deviceBlock });
@@ -70,16 +71,22 @@ function fill(batch: Batch, random: Random, hot: boolean, asHot: boolean): void 
     if (hot) return i % 2 === 0 ? first[random.below(first.length)] : second[random.below(second.length)];
     return i % 2 === 0 ? random.below(400) : ROWS_AT_ONCE + random.below(100);
   };
+  const tables = Array.from({ length: 16 }, (_, bag) => bag % 2);
+  const lengths = tables.map(() => batch.shape.bags ? random.below(3) : 1);
+  const indices = Uint32Array.from(tables.flatMap((t, bag) => Array.from({ length: lengths[bag] }, () => rowOf(t))));
   const samples = {
     count: 8,
     labels: new Uint8Array(8),
     dense: new Float32Array(8),
-    indices: Uint32Array.from({ length: 16 }, (_, i) => rowOf(i)),
-    offsets: undefined,
+    indices,
+    lookupWeights: batch.shape.weightedLookups ? Float32Array.from(indices, () => random.normal()) : undefined,
+    offsets: batch.shape.bags
+      ? Uint32Array.from([0, ...tables], (_, bag) => lengths.slice(0, bag).reduce((sum, length) => sum + length, 0))
+      : undefined,
   };
   for (let i = 0; i < 8; i++) filler.add(samples, i);
   filler.close();
-  new SegmentSorter(SHAPE).write(batch);
+  new SegmentSorter(batch.shape).write(batch);
 }
 
 /** A step as a rank does it, with made-up gradients; returns the pooled rows. */
@@ -109,10 +116,12 @@ function rowsOf({ tables, host, block }: ReturnType<typeof open>, optimizer: Opt
   return { weights, state };
 }
 
-for (const optimizer of OPTIMIZER_NAMES) {
-  Deno.test(`steps give the same rows wherever they lie: ${optimizer}`, () => {
+for (
+  const [optimizer, shape] of [...OPTIMIZER_NAMES.map((name) => [name, SHAPE] as const), ["adam", WEIGHTED] as const]
+) {
+  Deno.test(`steps give the same rows wherever they lie: ${optimizer}${shape.bags ? ", weighted bags" : ""}`, () => {
     const [expected, ...others] = (Object.keys(PLACES) as (keyof typeof PLACES)[]).map((place) => {
-      const run = open(place, optimizer);
+      const run = open(place, optimizer, shape);
       atOnce(run.tables.initialise(1));
       const random = new Random(2);
       const hotIds = Uint32Array.from(HOT_ROWS.keys());

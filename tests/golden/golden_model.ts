@@ -95,6 +95,7 @@ export function goldenMeans(optimizer: OptimizerName): ModelShape {
 export interface GoldenData {
   readonly without?: Without;
   readonly weighted?: boolean | undefined;
+  readonly weightedLookups?: boolean | undefined;
   readonly model?: ModelName | undefined;
 }
 
@@ -107,7 +108,7 @@ export class GoldenBatches {
   readonly #weighted: boolean;
   readonly #steps: number;
 
-  constructor({ without, weighted = false, model }: GoldenData = {}) {
+  constructor({ without, weighted = false, weightedLookups = false, model }: GoldenData = {}) {
     this.#weighted = weighted;
     this.#steps = model === "tbsm" ? STEPS_OF_SAMPLE : 1;
     const tables = without === "tables" ? 0 : this.#steps * TABLES;
@@ -116,6 +117,7 @@ export class GoldenBatches {
       denseFeatures: without === "dense" ? 0 : this.#steps * DENSE,
       tables,
       bags: tables > 0,
+      weightedLookups,
       lookupCapacity: BATCH * tables * 4,
     };
     this.#batch = new Batch(this.shape);
@@ -154,6 +156,9 @@ export class GoldenBatches {
         : undefined,
       dense,
       indices: Uint32Array.from(tables > 0 ? indices : []),
+      lookupWeights: this.shape.weightedLookups
+        ? Float32Array.from(indices, (_, k) => 4 * number(stream + 5, k) - 1)
+        : undefined,
       offsets: bags ? Uint32Array.from(offsets) : undefined,
     };
     for (let sample = 0; sample < BATCH; sample++) filler.add(samples, sample);

@@ -32,8 +32,9 @@ const RATE = 2 ** 10;
 async function lossesOf(
   optimizer: OptimizerName,
   options: HostOptions,
-  { without, clipNorm, loss, model, weighted, rowL2, means, dropout }: {
+  { without, clipNorm, loss, model, weighted, weightedLookups, rowL2, means, dropout }: {
     means?: boolean;
+    weightedLookups?: boolean;
     dropout?: Dropout;
     without?: Without;
     clipNorm?: number;
@@ -44,7 +45,7 @@ async function lossesOf(
   } = {},
 ): Promise<number[]> {
   using host = await openHost(options);
-  const batches = new GoldenBatches({ without, weighted, model });
+  const batches = new GoldenBatches({ without, weighted, weightedLookups, model });
   const shape = means
     ? goldenMeans(optimizer)
     : model === undefined
@@ -155,6 +156,25 @@ for (const [name, options, tolerance] of BACKENDS) {
   }
 }
 
+for (const [name, options, tolerance] of BACKENDS) {
+  for (const optimizer of OPTIMIZER_NAMES) {
+    Deno.test(`losses with weights of lookups are PyTorch's: ${name}, ${optimizer}`, async () => {
+      const expected = golden.weightedLookups[optimizer];
+      const error = largestError(await lossesOf(optimizer, await options(), { weightedLookups: true }), expected);
+      assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
+      assert.ok(largestError(golden.losses[optimizer], expected) > 0.1, "the weights make a difference");
+    });
+  }
+  Deno.test(`losses with weights of lookups and clipped gradients are PyTorch's: ${name}`, async () => {
+    const { steps, losses } = golden.clippedWeightedLookups;
+    assert.ok(steps > 5 && steps < STEPS - 5, `${steps} steps are clipped`);
+    const found = await lossesOf("adagrad", await options(), { weightedLookups: true, clipNorm: LARGEST_NORM });
+    const error = largestError(found, losses);
+    assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
+    assert.ok(largestError(golden.weightedLookups.adagrad, losses) > 10 * tolerance, "clipping makes a difference");
+  });
+}
+
 const OTHERS = [
   ...Object.entries(golden.mf).map(([optimizer, losses]) =>
     ["mf", undefined, optimizer as OptimizerName, losses] as const
@@ -176,13 +196,14 @@ for (const [name, options, tolerance] of BACKENDS) {
 }
 
 for (const [name, options] of BACKENDS) {
-  for (const [kind, base64] of Object.entries(gradients) as [ModelName | "means", string][]) {
+  for (const [kind, base64] of Object.entries(gradients) as [ModelName | "means" | "weightedLookups", string][]) {
     Deno.test(`gradients are PyTorch's: ${name}, ${kind}`, async () => {
       using host = await openHost(await options());
-      const batches = new GoldenBatches({ model: kind === "means" ? "dlrm" : kind });
+      const weightedLookups = kind === "weightedLookups";
+      const batches = new GoldenBatches({ model: kind === "tbsm" ? kind : "dlrm", weightedLookups });
       const shape = kind === "means"
         ? goldenMeans("sgd")
-        : kind === "dlrm"
+        : kind === "dlrm" || weightedLookups
         ? goldenModel("sgd")
         : goldenOther(kind, "sgd");
       await using group = localModel(host, shape, batches.shape);

@@ -17,6 +17,8 @@ between the two programs. `number(stream, i)` is the hash of `stream * 1_000_003
     102 + 10 * step        id of lookup k of the batch in a table of n rows: floor(n * number^2)
     103 + 10 * step        label of a sample: 1 if the number is below 0.8 where the sum of the sample's ids is a multiple
                            of 3, and below 0.2 elsewhere
+    104 + 10 * step        weight of a sample, in [0.25, 3), where samples have weights
+    105 + 10 * step        weight of lookup k of the batch, in [-1, 3), where lookups have weights
 
 Layers are counted over the bottom MLP, the products V and W of each cross layer, of which V has no bias, and then the top
 MLP; or, of a TBSM, the tower, product A without a bias, the MLP of the attention and the top MLP. A sample of a TBSM has
@@ -74,9 +76,10 @@ def tensor(stream, shape, scale, shift):
 class Dlrm(torch.nn.Module):
     steps = 1
 
-    def __init__(self, has_dense=True, has_tables=True, pooling="sum", dropout=0.0):
+    def __init__(self, has_dense=True, has_tables=True, pooling="sum", dropout=0.0, has_lookup_weights=False):
         super().__init__()
         self.dropout = dropout
+        self.has_lookup_weights = has_lookup_weights
         self.step = 0
         layers = []
         top = TOP if has_dense and has_tables else TOP_WITHOUT_DENSE if has_tables else TOP_WITHOUT_TABLES
@@ -116,7 +119,7 @@ class Dlrm(torch.nn.Module):
             x = torch.relu(layer(x))
             x = self.dropped(x, place) if place < len(self.bottom) - 1 else x
         if len(self.tables) > 0:
-            x = self.interact(x, [table(ids, offsets) for table, (ids, offsets) in zip(self.tables, bags)])
+            x = self.interact(x, [table(*bag) for table, bag in zip(self.tables, bags)])
         for place, layer in enumerate(self.top[:-1], len(self.bottom) - 1):
             x = self.dropped(torch.relu(layer(x)), place)
         return self.top[-1](x).squeeze(1)
@@ -189,7 +192,7 @@ class Tbsm(Dlrm):
         x = dense.reshape(-1, DENSE)
         for layer in self.bottom:
             x = torch.relu(layer(x))
-        x = self.interact(x, [table(ids, offsets) for table, (ids, offsets) in zip(self.tables, bags)])
+        x = self.interact(x, [table(*bag) for table, bag in zip(self.tables, bags)])
         for layer in self.tower:
             x = torch.relu(layer(x))
         z = torch.nn.functional.normalize(x, p=2, dim=1).reshape(-1, self.steps, 15)
@@ -228,7 +231,7 @@ class MatrixFactorisation(Dlrm):
         return list(self.linear.parameters()) if self.has_dense else [self.bias]
 
     def forward(self, dense, bags):
-        pooled = [table(ids, offsets) for table, (ids, offsets) in zip(self.tables, bags)]
+        pooled = [table(*bag) for table, bag in zip(self.tables, bags)]
         return (self.linear(dense).squeeze(1) if self.has_dense else self.bias) + machine(pooled, 2)
 
 
@@ -256,11 +259,13 @@ def bag_length(u):
     return 0 if u < 1 / 8 else 1 if u < 5 / 8 else 2 + math.floor(8 * u - 5)
 
 
-def batch(step, steps):
+def batch(step, model):
+    steps = model.steps
     stream = 100 + 10 * step
     dense = tensor(stream, (BATCH, steps * DENSE), 2, 0)
     ids = [[] for _ in TABLE_ROWS]
     offsets = [[] for _ in TABLE_ROWS]
+    weights = [[] for _ in TABLE_ROWS]
     labels = []
     k = 0
     for sample in range(BATCH):
@@ -272,10 +277,14 @@ def batch(step, steps):
             for _ in range(bag_length(number(stream + 1, bag))):
                 row = math.floor(rows * number(stream + 2, k) ** 2)
                 ids[t].append(row)
+                weights[t].append(4 * number(stream + 5, k) - 1)
                 total += row
                 k += 1
         labels.append(1.0 if number(stream + 3, sample) < (0.8 if total % 3 == 0 else 0.2) else 0.0)
-    bags = [(torch.tensor(i, dtype=torch.int64), torch.tensor(o)) for i, o in zip(ids, offsets)]
+    bags = []
+    for i, o, w in zip(ids, offsets, weights):
+        factors = torch.tensor(w, dtype=torch.float32) if model.has_lookup_weights else None
+        bags.append((torch.tensor(i, dtype=torch.int64), torch.tensor(o), factors))
     return dense, bags, torch.tensor(labels)
 
 
@@ -358,7 +367,7 @@ def train(
     losses = []
     clipped = 0
     for step in range(STEPS):
-        x, bags, labels = batch(step, model.steps)
+        x, bags, labels = batch(step, model)
         model.step = step + 1
         model.zero_grad()
         smoothed = labels * (1 - label_smoothing) + label_smoothing / 2
@@ -378,7 +387,7 @@ def train(
 
 def gradients(model):
     """The gradients of the first batch: of each layer's weight and bias, then of each table, as base64 of f32."""
-    x, bags, labels = batch(0, model.steps)
+    x, bags, labels = batch(0, model)
     torch.nn.BCEWithLogitsLoss()(model(x, bags), labels).backward()
     tables = [table.weight.grad.to_dense() for table in model.tables]
     values = [p.grad for p in model.parameters_without_tables()] + tables
@@ -399,6 +408,8 @@ if __name__ == "__main__":
         "deepfm": train("adagrad", DeepFm(2)),
         "wide-deep": train("adagrad", DeepFm(1)),
         "means": {optimizer: train(optimizer, Dlrm(pooling="mean")) for optimizer in LEARNING_RATES},
+        "weightedLookups": {optimizer: train(optimizer, Dlrm(has_lookup_weights=True)) for optimizer in LEARNING_RATES},
+        "clippedWeightedLookups": train("adagrad", Dlrm(has_lookup_weights=True), LARGEST_NORM),
         "dropout": train("adagrad", Dlrm(dropout=DROPOUT)),
         "withoutTables": train("adagrad", Dlrm(has_tables=False)),
         "weighted": train("adagrad", Dlrm(), positive_weight=POSITIVE_WEIGHT, label_smoothing=LABEL_SMOOTHING),
@@ -415,5 +426,6 @@ if __name__ == "__main__":
         models = {"dlrm": Dlrm(), "dcnv2": Dcnv2(), "mf": MatrixFactorisation(), "deepfm": DeepFm(2), "wide-deep": DeepFm(1)}
         models["tbsm"] = Tbsm()
         models["means"] = Dlrm(pooling="mean")
+        models["weightedLookups"] = Dlrm(has_lookup_weights=True)
         json.dump({name: gradients(model) for name, model in models.items()}, file, indent=1)
         file.write("\n")

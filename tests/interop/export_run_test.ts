@@ -45,24 +45,27 @@ async function trainCriteo(directory: TemporaryDirectory): Promise<Trained> {
   return { dataset, run, log };
 }
 
-/** Clicks with bags of words, some of them empty, by default with the cat interaction. */
+/** Clicks with bags of words, some of them empty, perhaps with weights; by default with the cat interaction. */
 async function trainBags(
   directory: TemporaryDirectory,
   model: Partial<TrainConfig> = { interaction: "cat" },
+  weights = false,
 ): Promise<Trained> {
   const [log, schema] = [directory.join("log.csv"), directory.join("schema.json")];
   const random = new Random(5);
   const word = () => `w${Math.floor(30 * random.uniform() ** 2)}`;
   const rows = Array.from({ length: SAMPLES }, () => {
     const words = Array.from({ length: random.below(5) }, word);
-    return `${random.below(2)},${(9 * random.uniform()).toFixed(2)},${word()},${words.join(" ")}\n`;
+    const price = (9 * random.uniform()).toFixed(2);
+    return `${random.below(2)},${price},${word()},${words.join(" ")},${words.map((_, k) => k - 0.5).join(" ")}\n`;
   });
-  Deno.writeTextFileSync(log, "clicked,price,city,words\n" + rows.join(""));
+  Deno.writeTextFileSync(log, "clicked,price,city,words,counts\n" + rows.join(""));
   const columns = [
     { name: "clicked", kind: "label" },
     { name: "price", kind: "dense", transform: "none" },
     { name: "city", kind: "sparse" },
     { name: "words", kind: "bag", separator: " " },
+    ...(weights ? [{ name: "counts", kind: "weights", of: "words" }] : []),
   ];
   Deno.writeTextFileSync(schema, JSON.stringify({ columns }));
   const dataset = await prepareDataset({ inputs: [log], format: "csv", schema, out: directory.join("data") });
@@ -121,19 +124,24 @@ async function trainNumbers(directory: TemporaryDirectory): Promise<Trained> {
 async function onnxInputs(directory: TemporaryDirectory, { dataset, log }: Trained): Promise<Record<string, unknown>> {
   const { dataset: encoded } = await encodeWith(dataset, [log], { out: directory.join("encoded") });
   using reader = encoded.reader("test", SAMPLES);
-  const { dense, indices, offsets } = reader.read(0, SAMPLES);
+  const { dense, indices, lookupWeights, offsets } = reader.read(0, SAMPLES);
   const { tables, denseFeatures, firstRows } = encoded;
   const inputs: Record<string, unknown> = denseFeatures === 0 ? {} : {
     dense: Array.from({ length: SAMPLES }, (_, s) => [...dense.subarray(s * denseFeatures, (s + 1) * denseFeatures)]),
   };
-  encoded.body.tables.forEach(({ name }, t) => {
+  encoded.body.tables.forEach(({ name, weights: column }, t) => {
     const ids: number[] = [];
+    const weights: number[] = [];
     const begins: number[] = [];
     for (let bag = t; bag < SAMPLES * tables; bag += tables) {
       begins.push(ids.length);
       const [begin, end] = offsets === undefined ? [bag, bag + 1] : [offsets[bag], offsets[bag + 1]];
-      for (let k = begin; k < end; k++) ids.push(indices[k] - firstRows[t]);
+      for (let k = begin; k < end; k++) {
+        ids.push(indices[k] - firstRows[t]);
+        weights.push(lookupWeights?.[k] ?? 1);
+      }
     }
+    if (column !== undefined) inputs[`weights_${name}`] = weights;
     inputs[`indices_${name}`] = ids;
     if (offsets !== undefined) inputs[`offsets_${name}`] = begins;
   });
@@ -150,6 +158,7 @@ const WAYS: [string, (directory: TemporaryDirectory) => Promise<Trained>][] = [
   ["no tables", trainNumbers],
   ["pairs, matrix factorisation", (directory) => trainPairs(directory, { model: "mf" })],
   ["means of bags", (directory) => trainBags(directory, { pooling: "mean" })],
+  ["weighted bags", (directory) => trainBags(directory, {}, true)],
   ["bags, matrix factorisation", (directory) => trainBags(directory, { model: "mf" })],
   ["bags, DeepFM", (directory) => trainBags(directory, { model: "deepfm" })],
   ["bags, Wide & Deep", (directory) => trainBags(directory, { model: "wide-deep" })],

@@ -20,6 +20,7 @@ function randomBatch(shape: BatchShape, samples: number, random: Random): Batch 
     }
     if (shape.bags) words[sections.offsets + bag + 1] = lookups;
   }
+  for (let k = 0; shape.weightedLookups && k < lookups; k++) floats[sections.lookupWeights + k] = random.normal();
   words[Header.samples] = samples;
   words[Header.lookups] = lookups;
   return batch;
@@ -27,12 +28,14 @@ function randomBatch(shape: BatchShape, samples: number, random: Random): Batch 
 
 // Both widths of places, with and without bags.
 for (
-  const [bags, batchSize, weighted] of [
-    ...[[false, 8, false], [true, 8, false], [false, 65_537, false], [true, 8000, false]] as const,
-    ...[[false, 9, true], [true, 9, true]] as const,
+  const [bags, batchSize, weighted, weightedLookups] of [
+    ...[[false, 8, false, false], [true, 8, false, false], [false, 65_537, false, false]] as const,
+    ...[[true, 8000, false, false], [false, 9, true, false], [true, 9, true, false]] as const,
+    ...[[true, 9, false, true], [true, 8000, true, true]] as const,
   ]
 ) {
-  const what = `${batchSize} samples${bags ? " with bags" : ""}${weighted ? " with weights" : ""}`;
+  const what = `${batchSize} samples${bags ? " with bags" : ""}${weighted ? " with weights" : ""}` +
+    (weightedLookups ? " and weights of lookups" : "");
   Deno.test(`a record unpacks to the batch, ${what}`, () => {
     const random = new Random(3);
     const shape = {
@@ -41,6 +44,7 @@ for (
       tables: TABLES,
       bags,
       weighted,
+      weightedLookups,
       lookupCapacity: (bags ? 4 : 1) * TABLES * batchSize,
     };
     const sorter = new SegmentSorter(shape);
@@ -50,6 +54,12 @@ for (
     for (const samples of [batchSize, 1, 5]) {
       const batch = randomBatch(shape, samples, random);
       const positions = sorter.write(batch);
+      if (weightedLookups) {
+        const { floats, sections: { lookupWeights, segmentWeights } } = batch;
+        positions.forEach((at, k) =>
+          k >= batch.lookups || assert.equal(floats[segmentWeights + k], floats[lookupWeights + at])
+        );
+      }
       const bytes = record.pack(batch, positions);
       assert.ok(bytes <= maxRecordBytes(shape));
       assert.equal(record.unpack(found, bytes), undefined);

@@ -5,13 +5,14 @@ import { buildLayout } from "../../src/layout/build_layout.ts";
 import { BATCH_KINDS, batchFiles, type BatchKind, type Layout } from "../../src/layout/layout.ts";
 import { profileDataset } from "../../src/profile/profile_dataset.ts";
 import { checkSegments } from "../support/check_segments.ts";
+import type { Random } from "../../src/random.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset, writeDataset } from "../support/tiny_dataset.ts";
 import { slowTest } from "../support/series.ts";
 
 const TABLE_ROWS = [20, 20_000, 300, 40_000];
 
-async function setUp(directory: TemporaryDirectory, bags: boolean, hotMemory: number, train = 9000) {
+async function setUp(directory: TemporaryDirectory, bags: boolean, hotMemory: number, train = 9000, weighted = false) {
   const dataset = tinyDataset(directory.join("dataset"), {
     samples: { train, validation: 5, test: 5 },
     tableRows: TABLE_ROWS,
@@ -19,27 +20,36 @@ async function setUp(directory: TemporaryDirectory, bags: boolean, hotMemory: nu
     bags,
     seed: 4,
     skew: 6,
+    ...(weighted && { weight: (random: Random) => random.normal() }),
   });
   const out = directory.join("profile");
   const profile = await profileDataset(dataset, { out, dim: 16, optimizer: "sgd", hotMemory, seed: 1 });
   return { dataset, profile };
 }
 
-/** One sample as plain values: label, dense values, global rows of each bag. */
+/** One sample as plain values: label, dense values, global rows of each bag, and their weights. */
 interface PlainSample {
   label: number;
   dense: number[];
   bags: number[][];
+  weights: number[][];
 }
 
-function samplesOf({ count, labels, dense, indices, offsets }: Samples, tables: number, denseFeatures: number) {
+function samplesOf(
+  { count, labels, dense, indices, lookupWeights, offsets }: Samples,
+  tables: number,
+  denseFeatures: number,
+) {
+  const ofBags = (words: Uint32Array | Float32Array, i: number) =>
+    Array.from({ length: tables }, (_, t) => {
+      const bag = i * tables + t;
+      return [...words.subarray(offsets?.[bag] ?? bag, offsets?.[bag + 1] ?? bag + 1)];
+    });
   return Array.from({ length: count }, (_, i): PlainSample => ({
     label: labels[i],
     dense: [...dense.subarray(i * denseFeatures, (i + 1) * denseFeatures)],
-    bags: Array.from({ length: tables }, (_, t) => {
-      const bag = i * tables + t;
-      return [...indices.subarray(offsets?.[bag] ?? bag, offsets?.[bag + 1] ?? bag + 1)];
-    }),
+    bags: ofBags(indices, i),
+    weights: lookupWeights === undefined ? [] : ofBags(lookupWeights, i),
   }));
 }
 
@@ -68,6 +78,7 @@ function unpack(layout: Layout, kind: BatchKind): PlainSample[] {
         labels: Uint8Array.from(floats.subarray(sections.labels, sections.labels + batch.samples)),
         dense: floats.subarray(sections.dense, sections.dense + batch.samples * denseFeatures),
         indices,
+        lookupWeights: batch.lookupWeights?.slice(),
         offsets: bags ? words.subarray(sections.offsets, sections.offsets + batch.samples * tables + 1) : undefined,
       },
       tables,
@@ -83,20 +94,26 @@ function checkUnusedWords({ words, sections, shape, samples, lookups }: Batch): 
     ["header", 5, sections.labels],
     ["labels", sections.labels + samples, sections.dense],
     ["dense", sections.dense + samples * shape.denseFeatures, sections.offsets],
-    ["indices", sections.indices + lookups, sections.segmentBags],
-    ["segmentBags", sections.segmentBags + lookups, sections.segments],
+    ["indices", sections.indices + lookups, sections.lookupWeights],
+    ["segmentBags", sections.segmentBags + lookups, sections.segmentWeights],
   ];
+  if (shape.weightedLookups) {
+    unused.push(["lookupWeights", sections.lookupWeights + lookups, sections.segmentBags]);
+    unused.push(["segmentWeights", sections.segmentWeights + lookups, sections.segments]);
+  }
   if (shape.bags) unused.push(["offsets", sections.offsets + samples * shape.tables + 1, sections.indices]);
   for (const [name, from, to] of unused) {
     assert.ok(words.subarray(from, to).every((word) => word === 0), `unused words of ${name} are zero`);
   }
 }
 
-for (const bags of [false, true]) {
+for (const way of ["", ", with bags", ", with weighted bags"]) {
+  const bags = way !== "", weighted = way === ", with weighted bags";
   for (const [budget, hotMemory] of [["no", 0], ["a small", 150_000], ["a full", 1 << 30]] as const) {
-    Deno.test(`unpacked batches are the samples in order: ${budget} budget${bags ? ", with bags" : ""}`, async () => {
+    if (weighted && budget !== "a small") continue;
+    Deno.test(`unpacked batches are the samples in order: ${budget} budget${way}`, async () => {
       using directory = new TemporaryDirectory();
-      const { dataset, profile } = await setUp(directory, bags, hotMemory);
+      const { dataset, profile } = await setUp(directory, bags, hotMemory, 9000, weighted);
       const out = directory.join("layout");
       using layout = await buildLayout(dataset, profile, { out, batchSize: 128 });
       const hotRows = new Set(profile.hotRows);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { SampleShuffle, type SampleSource, type ShuffleOptions } from "../../src/layout/sample_shuffle.ts";
 import { ALONE } from "../../src/parallel/host_group.ts";
+import type { Random } from "../../src/random.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset, writeDataset } from "../support/tiny_dataset.ts";
 
@@ -20,11 +21,12 @@ function samplesOf(source: SampleSource, { tables, denseFeatures }: Dataset, cap
   const all: string[] = [];
   while (all.length < source.samples) {
     const wanted = Math.min(1 + all.length % capacity, source.samples - all.length);
-    const { count, labels, dense, indices, offsets } = source.read(all.length, wanted);
+    const { count, labels, dense, indices, lookupWeights, offsets } = source.read(all.length, wanted);
     for (let i = 0; i < count; i++) {
       const bags = Array.from({ length: tables }, (_, t) => {
         const bag = i * tables + t;
-        return [...indices.subarray(offsets?.[bag] ?? bag, offsets?.[bag + 1] ?? bag + 1)];
+        const lookups = [offsets?.[bag] ?? bag, offsets?.[bag + 1] ?? bag + 1] as const;
+        return [[...indices.subarray(...lookups)], [...lookupWeights?.subarray(...lookups) ?? []]];
       });
       all.push(JSON.stringify([labels[i], [...dense.subarray(i * denseFeatures, (i + 1) * denseFeatures)], bags]));
     }
@@ -32,8 +34,9 @@ function samplesOf(source: SampleSource, { tables, denseFeatures }: Dataset, cap
   return all;
 }
 
-for (const bags of [false, true]) {
-  Deno.test(`a shuffle keeps every sample, in an order that the seed decides${bags ? ", with bags" : ""}`, async () => {
+for (const way of ["", ", with bags", ", with weighted bags"]) {
+  const bags = way !== "";
+  Deno.test(`a shuffle keeps every sample, in an order that the seed decides${way}`, async () => {
     using directory = new TemporaryDirectory();
     const dataset = tinyDataset(directory.join("dataset"), {
       samples: { train: 9001, validation: 5, test: 5 },
@@ -42,6 +45,7 @@ for (const bags of [false, true]) {
       bags,
       seed: 1,
       skew: 2,
+      ...(way === ", with weighted bags" && { weight: (random: Random) => random.normal() }),
     });
     using log = dataset.reader("train", 4096);
     const inOrder = samplesOf(log, dataset, 4096);

@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
+import type { Random } from "../../src/random.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
 import { readRunLog } from "../../src/run/run_log.ts";
 import { largestError } from "../support/close.ts";
@@ -29,7 +30,7 @@ const CONFIG: TrainConfig = resolveConfig("kaggle", {
   device: "cpu",
 });
 
-function dataOf(directory: TemporaryDirectory, bags = false): Dataset {
+function dataOf(directory: TemporaryDirectory, bags = false, weight?: (random: Random) => number): Dataset {
   return tinyDataset(directory.join("data"), {
     samples: { train: 50 * STEPS - 20, validation: 300, test: 310 },
     tableRows: [20_000, 50, 17_000, 3],
@@ -37,6 +38,7 @@ function dataOf(directory: TemporaryDirectory, bags = false): Dataset {
     bags,
     seed: 1,
     skew: 8,
+    ...(weight && { weight }),
   });
 }
 
@@ -103,16 +105,18 @@ for (const hosts of [[1, 1], [2, 2], [1, 1, 1]]) {
   });
 }
 
-testWithEach("bags and Adagrad over two hosts", async (launcher) => {
-  using directory = new TemporaryDirectory();
-  const dataset = dataOf(directory, true);
-  const config = { ...CONFIG, optimizer: "rwsadagrad" as const };
-  await startRun(config, dataset, { out: directory.join("workers"), report: () => {} });
-  const result = await trainOver(launcher, [1, 1], dataset.directory, directory.join("mpi"), config);
-  assert.equal(result.hosts, 2);
-  const error = largestError(lossesOf(directory.join("mpi")), lossesOf(directory.join("workers")));
-  assert.ok(error <= 1e-4, `losses differ by ${error}`);
-});
+for (const [what, weight] of [["bags", undefined], ["weighted bags", (random: Random) => random.normal()]] as const) {
+  testWithEach(`${what} and Adagrad over two hosts`, async (launcher) => {
+    using directory = new TemporaryDirectory();
+    const dataset = dataOf(directory, true, weight);
+    const config = { ...CONFIG, optimizer: "rwsadagrad" as const };
+    await startRun(config, dataset, { out: directory.join("workers"), report: () => {} });
+    const result = await trainOver(launcher, [1, 1], dataset.directory, directory.join("mpi"), config);
+    assert.equal(result.hosts, 2);
+    const error = largestError(lossesOf(directory.join("mpi")), lossesOf(directory.join("workers")));
+    assert.ok(error <= 1e-4, `losses differ by ${error}`);
+  });
+}
 
 testWithEach(
   "SIGUSR1 saves; what two hosts saved goes on with one process, and the other way round",

@@ -10,16 +10,15 @@ import { writeCriteoLog } from "../../src/dataset/generate.ts";
 import { predictRun } from "../../src/run/score_run.ts";
 import { Scorer } from "../../src/serving/scorer.ts";
 import { openModel } from "../../src/serving/scoring_model.ts";
-import { COLUMNS, csvOf, logRow, TrainedRun, typedRow } from "./support.ts";
+import { COLUMNS, csvOf, logRow, tagWeights, TrainedRun, typedRow, WEIGHTED_COLUMNS } from "./support.ts";
 import { slowTest, someOf } from "../support/series.ts";
 
-const NAMES = COLUMNS.map(({ name }) => name).filter((name) => name !== "clicked");
 /** More than are computed at a time, some with values that were never seen, one with more lookups than others in all. */
 const ROWS = Array.from({ length: 700 }, (_, i) => {
   const row = logRow(i * 3 + 1);
   if (i === 300) return { ...row, tags: Array.from({ length: 3000 }, (_, k) => "abcx"[(k * k) % 7 % 4]).join("|") };
   return i % 5 === 0 ? { ...row, city: "Atlantis", tags: `a|new${i}` } : row;
-});
+}).map((row) => ({ ...row, tag_weights: tagWeights(row.tags) }));
 
 /** Scores rows in parts of a few sizes. */
 function inParts(score: (rows: readonly Row[]) => Float32Array, rows: readonly Row[]): number[] {
@@ -31,17 +30,17 @@ function inParts(score: (rows: readonly Row[]) => Float32Array, rows: readonly R
 }
 
 const WAYS = [
-  [{}, { pooling: "mean" }],
-  [{ maxIndRange: 5 }, {}],
-  [{ minFrequency: 3 }, {}],
-  [{}, {}],
+  [{}, { pooling: "mean" }, COLUMNS],
+  [{ maxIndRange: 5 }, {}, COLUMNS],
+  [{ minFrequency: 3 }, {}, COLUMNS],
+  [{}, {}, COLUMNS],
 ] as const;
-for (const [more, layer] of someOf(WAYS, 4)) {
-  const way = JSON.stringify({ ...more, ...layer });
+for (const [more, layer, columns] of [...someOf(WAYS, 4), [{}, {}, WEIGHTED_COLUMNS] as const]) {
+  const way = JSON.stringify({ ...more, ...layer }) + (columns === WEIGHTED_COLUMNS ? " and weights of tags" : "");
   Deno.test(`score gives predict's bits for rows of every kind of column ${way}`, async () => {
-    using trained = await TrainedRun.create(COLUMNS, more, layer);
+    using trained = await TrainedRun.create(columns, more, layer);
     const input = trained.join("new.csv");
-    Deno.writeTextFileSync(input, csvOf(ROWS, NAMES));
+    Deno.writeTextFileSync(input, csvOf(ROWS, columns.map(({ name }) => name).filter((name) => name !== "clicked")));
     const shares: unknown[] = [];
     const expected = await predictRun(trained.run, [input], { blas: "wasm" }, (event) => {
       if (event.event === "encoded") shares.push(event.unknownShare);

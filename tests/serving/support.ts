@@ -18,10 +18,20 @@ export const COLUMNS = [
   { name: "tags", kind: "bag" },
 ] as const;
 
+/** The same, with weights of the tags. */
+export const WEIGHTED_COLUMNS = [...COLUMNS, { name: "tag_weights", kind: "weights", of: "tags" }] as const;
+
+/** A weight for each tag. */
+export function tagWeights(tags: string): string {
+  const weights = ["0.5", "1", " -2", "1e-1", "3.25"];
+  return tags === "" ? "" : tags.split("|").map((tag, k) => weights[(tag.length + 2 * k) % weights.length]).join("|");
+}
+
 /** Row `i` of a log, by column; numbers as text. */
 export function logRow(i: number): Record<string, string> {
   const pick = (values: readonly string[], salt: number) =>
     values[(i * 7919 + salt * 104729 + (i >> 3)) % values.length];
+  const tags = pick(["a|b", "", "c", "a|a|d", "e| b", "x"], 6);
   return {
     clicked: String((i * 31 + (i >> 2)) % 3 === 0 ? 1 : 0),
     price: pick(["1", "2.5", "", "1e3", "17.25", "-4", "NaN", "0.1"], 1),
@@ -30,7 +40,8 @@ export function logRow(i: number): Record<string, string> {
     city: pick(["Rome", "Oslo", "", "Bonn", "NA", "Lima"], 3),
     shop: pick(["5", "5.0", "7", "07", "12", "1e2", "true", ""], 4).replace("07", "8"),
     user: pick(["ff", "0a1b2c3d", "", "00000001", "DEADBEEF"], 5),
-    tags: pick(["a|b", "", "c", "a|a|d", "e| b", "x"], 6),
+    tags,
+    tag_weights: tagWeights(tags),
   };
 }
 
@@ -52,7 +63,7 @@ export class TrainedRun extends TemporaryDirectory {
 
   /** Trains on 600 rows of `logRow`. */
   static async create(
-    columns: readonly object[] = COLUMNS,
+    columns: readonly { readonly name: string }[] = COLUMNS,
     more: Partial<PrepareOptions> = {},
     layer: Partial<TrainConfig> = {},
   ): Promise<TrainedRun> {
@@ -60,7 +71,7 @@ export class TrainedRun extends TemporaryDirectory {
     try {
       Deno.writeTextFileSync(directory.join("schema.json"), JSON.stringify({ columns }));
       const rows = Array.from({ length: 600 }, (_, i) => logRow(i));
-      Deno.writeTextFileSync(directory.join("log.csv"), csvOf(rows, COLUMNS.map(({ name }) => name)));
+      Deno.writeTextFileSync(directory.join("log.csv"), csvOf(rows, columns.map(({ name }) => name)));
       await directory.train({
         ...{ inputs: [directory.join("log.csv")], format: "csv", schema: directory.join("schema.json"), ...more },
       }, layer);
@@ -88,6 +99,7 @@ export function typedRow(row: Record<string, string>): Record<string, RowValue> 
     age: number(row.age),
     when: Number(row.when),
     tags: row.tags === "" ? [] : row.tags.split("|").map((tag) => tag.trim()),
+    tag_weights: row.tags === "" ? [] : tagWeights(row.tags).split("|").map(Number),
     user: row.user === "" ? undefined : row.user,
   };
 }

@@ -11,6 +11,8 @@ export interface PlainSplit {
   ids: Uint32Array;
   /** (samples, tables): lookups of each bag, for datasets with bags. */
   bagLengths?: Uint32Array;
+  /** Weight of each lookup. */
+  weights?: Float32Array;
 }
 
 /** Content of a dataset. */
@@ -30,6 +32,8 @@ export interface TinyOptions {
   seed: number;
   /** Ids are `floor(rows * u ** skew)` of a uniform u: 1 is no skew, 4 sends 56 % of the lookups to 10 % of the rows. */
   skew: number;
+  /** Draws the weight of a lookup; without it lookups have none. */
+  weight?: (random: Random) => number;
 }
 
 /** Writes plain arrays as a dataset (bags if any split has bag lengths) and opens it. */
@@ -38,12 +42,13 @@ export function writeDataset(directory: string, { tableRows, denseFeatures, spli
   const firstRows = new Array<number>(tables).fill(0);
   for (let t = 1; t < tables; t++) firstRows[t] = firstRows[t - 1] + tableRows[t - 1];
   const bags = SPLITS.some((split) => splits[split]?.bagLengths !== undefined);
+  const weighted = SPLITS.some((split) => splits[split]?.weights !== undefined);
   const counts = new Uint32Array(firstRows[tables - 1] + tableRows[tables - 1]);
   const sizes = {} as DatasetBody["splits"];
   using writer = new ArtifactWriter("dataset", directory);
   for (const split of SPLITS) {
     const none = { labels: new Uint8Array(0), dense: new Float32Array(0), ids: new Uint32Array(0) };
-    const { labels, dense, ids, bagLengths }: PlainSplit = splits[split] ?? none;
+    const { labels, dense, ids, bagLengths, weights }: PlainSplit = splits[split] ?? none;
     const lengths = bagLengths ?? new Uint32Array(labels.length * tables).fill(1);
     const indices = new Uint32Array(ids.length);
     const firstLookups = new Float64Array(labels.length + 1);
@@ -63,13 +68,14 @@ export function writeDataset(directory: string, { tableRows, denseFeatures, spli
       writer.file(files.bagLengths).append(lengths);
       writer.file(files.firstLookups).append(firstLookups);
     }
+    if (weighted) writer.file(files.lookupWeights).append(weights ?? new Float32Array(0));
     sizes[split] = { samples: labels.length, lookups: ids.length };
   }
   writer.file(COUNTS_FILE).append(counts);
   const body: DatasetBody = {
     source: { format: "test" },
     dense: Array.from({ length: denseFeatures }, (_, i) => `I${i + 1}`),
-    tables: tableRows.map((rows, t) => ({ name: `C${t + 1}`, rows })),
+    tables: tableRows.map((rows, t) => ({ name: `C${t + 1}`, rows, ...(weighted && { weights: `W${t + 1}` }) })),
     bags,
     splits: sizes,
     skippedRows: 0,
@@ -87,7 +93,10 @@ export function tinyDataset(directory: string, options: TinyOptions): Dataset {
   const { samples, tableRows, denseFeatures } = options;
   const splits: PlainDataset["splits"] = {};
   SPLITS.forEach((split, number) => {
-    splits[split] = drawSplit(samples[split], options, new Random(options.seed, number));
+    const drawn = splits[split] = drawSplit(samples[split], options, new Random(options.seed, number));
+    const random = new Random(options.seed, SPLITS.length + number);
+    const { weight } = options;
+    if (weight !== undefined) drawn.weights = Float32Array.from(drawn.ids, () => weight(random));
   });
   return writeDataset(directory, { tableRows, denseFeatures, splits });
 }

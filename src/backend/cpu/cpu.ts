@@ -131,13 +131,22 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     this.#kernels.activationBackward(samples, columns, ACTIVATION_CODES.identity, at(x), at(x), at(sums));
   }
 
-  pool(bags: number, dim: number, table: Buffer, indices: Buffer, offsets: Buffer | undefined, pooled: Buffer): void {
+  pool(
+    bags: number,
+    dim: number,
+    table: Buffer,
+    indices: Buffer,
+    offsets: Buffer | undefined,
+    pooled: Buffer,
+    weights?: Buffer,
+  ): void {
     if (at(table) === NO_ADDRESS) {
-      poolFar(bags, dim, floats(table), integers(indices), offsets && integers(offsets), floats(pooled));
+      const factors = weights && floats(weights);
+      poolFar(bags, dim, floats(table), integers(indices), offsets && integers(offsets), floats(pooled), factors);
     } else if (offsets === undefined) {
       this.#kernels.gatherRows(bags, dim, at(table), at(indices), at(pooled));
     } else {
-      this.#kernels.pool(bags, dim, at(table), at(indices), at(offsets), at(pooled));
+      this.#kernels.pool(bags, dim, at(table), at(indices), at(offsets), atOrNull(weights), at(pooled));
     }
   }
 
@@ -190,6 +199,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     dPooled: Buffer,
     table: Buffer,
     state: Buffer | undefined,
+    segmentWeights?: Buffer,
   ): void {
     const { optimizer, dim, rank, ranks } = shape;
     const scratch = this.#scratchOf(4 * dim);
@@ -204,6 +214,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
         at(header),
         at(segments),
         at(segmentBags),
+        atOrNull(segmentWeights),
         at(dPooled),
         at(table),
         stateAddress,
@@ -216,6 +227,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
         floats(header),
         integers(segments),
         integers(segmentBags),
+        segmentWeights && floats(segmentWeights),
         floats(dPooled),
         floats(table),
         state === undefined ? NO_STATE : floats(state),
@@ -290,6 +302,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     segments: Buffer,
     segmentBags: Buffer,
     dPooled: Buffer,
+    segmentWeights?: Buffer,
   ): number {
     const scratch = this.#scratchOf(4 * dim);
     return this.#kernels.rowSquares(
@@ -299,6 +312,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
       at(header),
       at(segments),
       at(segmentBags),
+      atOrNull(segmentWeights),
       at(dPooled),
       scratch,
     );

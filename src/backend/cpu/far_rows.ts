@@ -12,6 +12,7 @@ export function poolFar(
   indices: Uint32Array,
   offsets: Uint32Array | undefined,
   pooled: Float32Array,
+  weights?: Float32Array,
 ): void {
   if (offsets === undefined) {
     for (let bag = 0, at = 0; bag < bags; bag++) {
@@ -24,7 +25,8 @@ export function poolFar(
     for (let d = 0; d < dim; d++) pooled[at + d] = 0;
     for (let k = offsets[bag]; k < offsets[bag + 1]; k++) {
       const from = indices[k] * dim;
-      for (let d = 0; d < dim; d++) pooled[at + d] += table[from + d];
+      const weight = weightOf(weights, k);
+      for (let d = 0; d < dim; d++) pooled[at + d] += Math.fround(weight * table[from + d]);
     }
   }
 }
@@ -60,6 +62,7 @@ export function updateRowsFar(
   headerFloats: Float32Array,
   segments: Uint32Array,
   segmentBags: Uint32Array,
+  segmentWeights: Float32Array | undefined,
   dPooled: Float32Array,
   table: Float32Array,
   state: Float32Array,
@@ -76,13 +79,20 @@ export function updateRowsFar(
     const row = segments[2 * s];
     const lastLookup = segments[2 * s + 3];
     let k = segments[2 * s + 1];
-    for (let d = 0, from = segmentBags[k] * dim; d < dim; d++) gradient[d] = dPooled[from + d];
+    let weight = weightOf(segmentWeights, k);
+    for (let d = 0, from = segmentBags[k] * dim; d < dim; d++) gradient[d] = weight * dPooled[from + d];
     for (k++; k < lastLookup; k++) {
-      for (let d = 0, from = segmentBags[k] * dim; d < dim; d++) gradient[d] += dPooled[from + d];
+      weight = weightOf(segmentWeights, k);
+      for (let d = 0, from = segmentBags[k] * dim; d < dim; d++) gradient[d] += Math.fround(weight * dPooled[from + d]);
     }
     for (let d = 0; l2 !== 0 && d < dim; d++) gradient[d] += l2 * table[row * dim + d];
     updateRow(headerFloats, dim, table, row * dim, gradient, 0, state, row * stateWords);
   }
+}
+
+/** The weight of a lookup. */
+function weightOf(weights: Float32Array | undefined, lookup: number): number {
+  return weights === undefined ? 1 : weights[lookup];
 }
 
 /** The first segment that begins at this lookup or after it. */

@@ -24,7 +24,7 @@ import { copyColumns } from "./copy_columns.ts";
 import { CudnnActivations } from "./cudnn_activations.ts";
 import type { CudaDevice } from "./device.ts";
 import { CudaDownload } from "./download.ts";
-import { own } from "./memory.ts";
+import { type DeviceBuffer, own } from "./memory.ts";
 import { type ActivationLibrary, type FusedLinear, openFused } from "./fused_linear.ts";
 import { Dropout } from "./kernels/dropout.ts";
 import { Elementwise } from "./kernels/elementwise.ts";
@@ -40,6 +40,7 @@ import { StepKernels } from "./kernels/steps.ts";
 import { Transfers } from "./transfers.ts";
 import { UpdateDense } from "./kernels/update_dense.ts";
 import { UpdateRows } from "./kernels/update_rows.ts";
+import { WeightedRows } from "./kernels/weighted_rows.ts";
 
 /** A backend whose buffers are in device memory. Created by `openCuda`. */
 export class CudaBackend implements DeviceBackend {
@@ -62,6 +63,7 @@ export class CudaBackend implements DeviceBackend {
   readonly #loss: Loss;
   readonly #updateRows: UpdateRows;
   readonly #updateDense: UpdateDense;
+  readonly #weightedRows: WeightedRows;
 
   /** Takes ownership of the device. */
   constructor(device: CudaDevice, precision: Precision, activations: ActivationLibrary) {
@@ -87,6 +89,7 @@ export class CudaBackend implements DeviceBackend {
     this.#loss = new Loss(device);
     this.#updateRows = new UpdateRows(device);
     this.#updateDense = new UpdateDense(device);
+    this.#weightedRows = new WeightedRows(device);
     opening.move();
   }
 
@@ -207,8 +210,20 @@ export class CudaBackend implements DeviceBackend {
     this.#elementwise.multiplyAddBackward(words, buffers);
   }
 
-  pool(bags: number, dim: number, table: Buffer, indices: Buffer, offsets: Buffer | undefined, pooled: Buffer): void {
-    this.#gather.launch(bags, dim, own(table), own(indices), offsets && own(offsets), own(pooled));
+  pool(
+    bags: number,
+    dim: number,
+    table: Buffer,
+    indices: Buffer,
+    offsets: Buffer | undefined,
+    pooled: Buffer,
+    weights?: Buffer,
+  ): void {
+    if (weights === undefined) {
+      this.#gather.launch(bags, dim, own(table), own(indices), offsets && own(offsets), own(pooled));
+    } else {
+      this.#weightedRows.pool(bags, dim, own(table), own(indices), own(offsets!), own(weights), own(pooled));
+    }
   }
 
   meanOfBags(bags: number, dim: number, offsets: Buffer, x: Buffer, y: Buffer): void {
@@ -253,9 +268,16 @@ export class CudaBackend implements DeviceBackend {
     dPooled: Buffer,
     table: Buffer,
     state: Buffer | undefined,
+    segmentWeights?: Buffer,
   ): void {
-    const lists = [own(segments), own(segmentBags)] as const;
-    this.#updateRows.launch(shape, own(header), ...lists, own(dPooled), own(table), state && own(state));
+    const update = (bags: DeviceBuffer, gradients: DeviceBuffer) => {
+      const rows = [own(table), state && own(state)] as const;
+      this.#updateRows.launch(shape, own(header), own(segments), bags, gradients, ...rows);
+    };
+    if (segmentWeights === undefined) return update(own(segmentBags), own(dPooled));
+    // Then each lookup is a bag of its own.
+    const { scaled, places } = this.#weightedRows.scale(shape.dim, own(segmentBags), own(segmentWeights), own(dPooled));
+    update(places, scaled);
   }
 
   updateDense(

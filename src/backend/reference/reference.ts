@@ -79,14 +79,22 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     }
   }
 
-  pool(bags: number, dim: number, table: Buffer, indices: Buffer, offsets: Buffer | undefined, pooled: Buffer): void {
-    const [T, I, P] = [floats(table), integers(indices), floats(pooled)];
+  pool(
+    bags: number,
+    dim: number,
+    table: Buffer,
+    indices: Buffer,
+    offsets: Buffer | undefined,
+    pooled: Buffer,
+    weights?: Buffer,
+  ): void {
+    const [T, I, P, W] = [floats(table), integers(indices), floats(pooled), weights && floats(weights)];
     for (let bag = 0; bag < bags; bag++) {
       const begin = offsets === undefined ? bag : integers(offsets)[bag];
       const end = offsets === undefined ? bag + 1 : integers(offsets)[bag + 1];
       for (let d = 0; d < dim; d++) {
         let sum = 0;
-        for (let k = begin; k < end; k++) sum += T[I[k] * dim + d];
+        for (let k = begin; k < end; k++) sum += weighted(W, k, T[I[k] * dim + d]);
         P[bag * dim + d] = sum;
       }
     }
@@ -208,13 +216,14 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     dPooled: Buffer,
     table: Buffer,
     state: Buffer | undefined,
+    segmentWeights?: Buffer,
   ): void {
     const { optimizer, dim } = shape;
     const { updateRow } = OPTIMIZERS[optimizer];
     const stateWords = rowStateWords(optimizer, dim);
     const kept = state === undefined ? NO_STATE : floats(state);
     const l2 = floats(header)[Header.rowL2];
-    for (const { row, gradient } of rowGradients(shape, header, segments, segmentBags, dPooled)) {
+    for (const { row, gradient } of rowGradients(shape, header, segments, segmentBags, dPooled, segmentWeights)) {
       for (let d = 0; l2 !== 0 && d < dim; d++) gradient[d] += l2 * floats(table)[row * dim + d];
       updateRow(floats(header), dim, floats(table), row * dim, gradient, 0, kept, row * stateWords);
     }
@@ -288,9 +297,16 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     return sumOfSquares(floats(x).subarray(0, words));
   }
 
-  rowSquares(shape: RowUpdateShape, header: Buffer, segments: Buffer, segmentBags: Buffer, dPooled: Buffer): number {
+  rowSquares(
+    shape: RowUpdateShape,
+    header: Buffer,
+    segments: Buffer,
+    segmentBags: Buffer,
+    dPooled: Buffer,
+    segmentWeights?: Buffer,
+  ): number {
     let sum = 0;
-    for (const { gradient } of rowGradients(shape, header, segments, segmentBags, dPooled)) {
+    for (const { gradient } of rowGradients(shape, header, segments, segmentBags, dPooled, segmentWeights)) {
       sum += sumOfSquares(Float32Array.from(gradient));
     }
     return sum;
@@ -307,8 +323,10 @@ function* rowGradients(
   segments: Buffer,
   segmentBags: Buffer,
   dPooled: Buffer,
+  segmentWeights: Buffer | undefined,
 ): Generator<{ readonly row: number; readonly gradient: Float64Array }> {
   const [S, bags, D] = [integers(segments), integers(segmentBags), floats(dPooled)];
+  const W = segmentWeights && floats(segmentWeights);
   const lookups = integers(header)[Header.lookups];
   const from = Math.floor(lookups * rank / ranks);
   const to = Math.floor(lookups * (rank + 1) / ranks);
@@ -318,10 +336,15 @@ function* rowGradients(
     if (begin < from || begin >= to) continue;
     gradient.fill(0);
     for (let k = begin; k < end; k++) {
-      for (let d = 0; d < dim; d++) gradient[d] += D[bags[k] * dim + d];
+      for (let d = 0; d < dim; d++) gradient[d] += weighted(W, k, D[bags[k] * dim + d]);
     }
     yield { row, gradient };
   }
+}
+
+/** x times weight k, if there are weights. */
+function weighted(weights: Float32Array | undefined, k: number, x: number): number {
+  return weights === undefined ? x : weights[k] * x;
 }
 
 function sumOfSquares(values: Float32Array): number {

@@ -217,6 +217,7 @@ export interface Kernels {
     header: Address,
     segments: Address,
     segmentBags: Address,
+    segmentWeights: Address,
     dPooled: Address,
     scratch: Address,
   ): number;
@@ -225,13 +226,24 @@ export interface Kernels {
   gatherRows(count: number, dim: number, table: Address, rows: Address, packed: Address): void;
   /** `table[rows[i]] = packed[i]` for i < count; rows are distinct. */
   scatterRows(count: number, dim: number, packed: Address, rows: Address, table: Address): void;
-  /** `pooled[b]` = the sum of `table[indices[k]]` over `offsets[b] <= k < offsets[b + 1]`. */
-  pool(bags: number, dim: number, table: Address, indices: Address, offsets: Address, pooled: Address): void;
+  /**
+   * `pooled[b]` = the sum of `weights[k] table[indices[k]]` over `offsets[b] <= k < offsets[b + 1]`; NO_ADDRESS for no
+   * weights.
+   */
+  pool(
+    bags: number,
+    dim: number,
+    table: Address,
+    indices: Address,
+    offsets: Address,
+    weights: Address,
+    pooled: Address,
+  ): void;
   /** `y[b] = x[b] / n` for the n lookups of bag b, or `x[b]` if it has none: x and y (bags, dim). */
   meanOfBags(bags: number, dim: number, offsets: Address, x: Address, y: Address): void;
   /**
-   * Updates the rows that belong to rank `rank` of `ranks`. A row has `stateWords` words of state; scratch holds `dim`
-   * words.
+   * Updates the rows that belong to rank `rank` of `ranks`. segmentWeights may be NO_ADDRESS. A row has `stateWords`
+   * words of state; scratch holds `dim` words.
    */
   updateRows(
     optimizer: number,
@@ -242,6 +254,7 @@ export interface Kernels {
     header: Address,
     segments: Address,
     segmentBags: Address,
+    segmentWeights: Address,
     dPooled: Address,
     table: Address,
     state: Address,

@@ -32,8 +32,19 @@ export function scatterRows(count: u32, dim: u32, packed: usize, rows: usize, ta
   }
 }
 
-/** pooled[b] = the sum of table[indices[k]] over offsets[b] <= k < offsets[b + 1]. */
-export function pool(bags: u32, dim: u32, table: usize, indices: usize, offsets: usize, pooled: usize): void {
+/**
+ * pooled[b] = the sum of table[indices[k]] over offsets[b] <= k < offsets[b + 1], each times weights[k] unless there are
+ * no weights (0).
+ */
+export function pool(
+  bags: u32,
+  dim: u32,
+  table: usize,
+  indices: usize,
+  offsets: usize,
+  weights: usize,
+  pooled: usize,
+): void {
   const bytes = <usize> dim << 2;
   const lookups = load<u32>(offsets + (<usize> bags << 2));
   let touched = load<u32>(offsets);
@@ -46,8 +57,10 @@ export function pool(bags: u32, dim: u32, table: usize, indices: usize, offsets:
       touchRows(block, bytes, table, indices + (<usize> touched << 2), 4, pooled);
       touched += block;
     }
-    if (count == 1) copyWords(pooled, table + <usize> load<u32>(indices + (<usize> begin << 2)) * bytes, bytes);
-    else sumRows(count, bytes, table, indices + (<usize> begin << 2), pooled);
+    const at = <usize> begin << 2;
+    if (weights != 0) sumWeightedRows(count, bytes, table, indices + at, weights + at, pooled);
+    else if (count == 1) copyWords(pooled, table + <usize> load<u32>(indices + at) * bytes, bytes);
+    else sumRows(count, bytes, table, indices + at, pooled);
     offsets += 4;
     pooled += bytes;
   }
@@ -71,8 +84,9 @@ export function meanOfBags(bags: u32, dim: u32, offsets: usize, x: usize, y: usi
 
 /**
  * Updates the rows of a batch. Segment s is row segments[2s]; its gradient is the sum of dPooled over the bags
- * segmentBags[segments[2s + 1] .. segments[2s + 3]]. Rank r of `ranks` updates the segments that begin within its share
- * of the lookups. A row has `stateWords` words of state; scratch holds one row.
+ * segmentBags[segments[2s + 1] .. segments[2s + 3]], each times its weight of segmentWeights unless that is 0.
+ * Rank r of `ranks` updates the segments that begin within its share of the lookups. A row has `stateWords` words of
+ * state; scratch holds one row.
  */
 export function updateRows(
   optimizer: i32,
@@ -83,6 +97,7 @@ export function updateRows(
   header: usize,
   segments: usize,
   segmentBags: usize,
+  segmentWeights: usize,
   dPooled: usize,
   table: usize,
   state: usize,
@@ -107,7 +122,7 @@ export function updateRows(
     const segment = segments + (<usize> s << 3);
     const row = <usize> load<u32>(segment);
     const weights = table + row * bytes;
-    let gradient = gradientOf(segment, bytes, segmentBags, dPooled, scratch);
+    let gradient = gradientOf(segment, bytes, segmentBags, segmentWeights, dPooled, scratch);
     if (l2 != 0) gradient = withL2(dim, l2, weights, gradient, scratch);
     if (optimizer != ROW_WISE_ADAGRAD) {
       updateWeights(optimizer, dim, header, weights, gradient, state + row * stateBytes);
@@ -136,6 +151,7 @@ export function rowSquares(
   header: usize,
   segments: usize,
   segmentBags: usize,
+  segmentWeights: usize,
   dPooled: usize,
   scratch: usize,
 ): f64 {
@@ -146,7 +162,8 @@ export function rowSquares(
   const end = firstSegment(segments, distinct, <u32> (lookups * (rank + 1) / ranks));
   let sum: f64 = 0;
   for (; s < end; s++) {
-    sum += squares(dim, gradientOf(segments + (<usize> s << 3), bytes, segmentBags, dPooled, scratch));
+    const segment = segments + (<usize> s << 3);
+    sum += squares(dim, gradientOf(segment, bytes, segmentBags, segmentWeights, dPooled, scratch));
   }
   return sum;
 }
@@ -169,14 +186,23 @@ function touchRows(count: u32, bytes: usize, table: usize, rows: usize, stride: 
 
 /**
  * Address of the gradient of a segment's row: its sum over the bags in `scratch`, or the row of dPooled if there is one
- * bag.
+ * bag and no weight.
  */
-function gradientOf(segment: usize, bytes: usize, segmentBags: usize, dPooled: usize, scratch: usize): usize {
+function gradientOf(
+  segment: usize,
+  bytes: usize,
+  segmentBags: usize,
+  segmentWeights: usize,
+  dPooled: usize,
+  scratch: usize,
+): usize {
   const begin = load<u32>(segment, 4);
   const count = load<u32>(segment, 12) - begin;
-  const bags = segmentBags + (<usize> begin << 2);
-  if (count == 1) return dPooled + <usize> load<u32>(bags) * bytes;
-  sumRows(count, bytes, dPooled, bags, scratch);
+  const at = <usize> begin << 2;
+  const bags = segmentBags + at;
+  if (segmentWeights != 0) sumWeightedRows(count, bytes, dPooled, bags, segmentWeights + at, scratch);
+  else if (count == 1) return dPooled + <usize> load<u32>(bags) * bytes;
+  else sumRows(count, bytes, dPooled, bags, scratch);
   return scratch;
 }
 
@@ -221,6 +247,25 @@ function sumRows(count: u32, bytes: usize, table: usize, rows: usize, sum: usize
     let s0: f32 = 0;
     for (let at = rows; at != last; at += 4) s0 += load<f32>(table + <usize> load<u32>(at) * bytes + j);
     store<f32>(sum + j, s0);
+  }
+}
+
+/** sum (dim) = the sum of weights[i] * table[rows[i]] for i < count, in order. */
+function sumWeightedRows(count: u32, bytes: usize, table: usize, rows: usize, weights: usize, sum: usize): void {
+  const vectorEnd = bytes & ~15;
+  let j: usize = 0;
+  for (; j < vectorEnd; j += 16) v128.store(sum + j, f32x4.splat(0));
+  for (; j < bytes; j += 4) store<f32>(sum + j, 0);
+  for (let i: u32 = 0; i < count; i++) {
+    const from = table + <usize> load<u32>(rows) * bytes;
+    const weight = load<f32>(weights);
+    const factors = f32x4.splat(weight);
+    for (j = 0; j < vectorEnd; j += 16) {
+      v128.store(sum + j, f32x4.add(v128.load(sum + j), f32x4.mul(factors, v128.load(from + j))));
+    }
+    for (; j < bytes; j += 4) store<f32>(sum + j, load<f32>(sum + j) + weight * load<f32>(from + j));
+    rows += 4;
+    weights += 4;
   }
 }
 
