@@ -63,6 +63,25 @@ for (const mode of ["cpu", "fae"] as const) {
   }
 }
 
+for (const ranks of [1, 2]) {
+  Deno.test(`samples in micro-batches take the host memory that is counted: ranks ${ranks}`, async () => {
+    // 128 samples of a layer so wide go through the model together: three times on the first rank, or twice.
+    const top = [9_000, 1];
+    const plan = planModel({ ...optionsOf("cpu", ranks, "sgd").plan.shape, top });
+    const batchShape = { ...optionsOf("cpu", ranks, "sgd").batchShape, batchSize: 300, lookupCapacity: 900 };
+    const options = { ...optionsOf("cpu", ranks, "sgd"), plan, batchShape, mostDistinct: { hot: 6, cold: 500 } };
+    const hostOptions = await cpuOptions("wasm");
+    const empty = taken(hostOptions);
+    const host = await openHost(hostOptions);
+    const ofHost = taken(hostOptions) - empty;
+    const state = allocateTrainState({ ...options, host, device: host });
+    await using _group = ranks === 1 ? new LocalRank(state) : await WorkerRanks.start(state, hostOptions);
+    const { host: counted } = countMemory({ ...options, onDevice: false });
+    assertTaken(taken(hostOptions) - empty - (ranks === 1 ? 1 : 1 + ranks) * ofHost, counted, "micro-batches");
+    assert.equal(counted.get("dense gradients"), ranks * 2 * 4 * plan.denseWords);
+  });
+}
+
 const noBf16 = absent("bf16");
 for (const ranks of [1, 2]) {
   Deno.test({

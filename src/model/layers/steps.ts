@@ -21,7 +21,9 @@ export function atEachStep(layer: Layer, steps: number): Layer {
       inputGradients: steps * flops.inputGradients,
     },
     bind(buffers) {
-      const { forward, backward } = layer.bind(buffers);
+      const inputStrides = buffers.inputStrides.map((stride) => stride / steps);
+      const outputStride = buffers.outputStride / steps;
+      const { forward, backward } = layer.bind({ ...buffers, inputStrides, outputStride });
       return { forward: (samples) => forward(steps * samples), backward: (samples) => backward(steps * samples) };
     },
     onnx(graph, inputs) {
