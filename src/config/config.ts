@@ -20,7 +20,7 @@ export const trainConfig = z.strictObject(Object.fromEntries(
 
 /** A preset: the shape of a model and its training options. */
 type PresetConfig =
-  & Pick<TrainConfig, "dim" | "bottom" | "top" | "batchSize" | "optimizer" | "learningRate" | "firstTurn">
+  & Pick<TrainConfig, "dim" | "bottom" | "top" | "batchSize" | "optimizer" | "learningRate" | "firstTurn" | "turns">
   & Partial<Pick<TrainConfig, "model" | "epochs" | "weightDecay" | "crossLayers" | "crossRank">>;
 
 const KAGGLE: PresetConfig = {
@@ -31,6 +31,7 @@ const KAGGLE: PresetConfig = {
   optimizer: "sgd",
   learningRate: 0.1,
   firstTurn: "cold",
+  turns: "equal",
 };
 
 /**
@@ -39,10 +40,13 @@ const KAGGLE: PresetConfig = {
  * benchmark scripts, mlperf-dcnv2 follows mlcommons/training, taobao follows FAE, with TBSM if `model` is tbsm.
  */
 export const PRESETS = {
-  default: { ...KAGGLE, optimizer: "adagrad", learningRate: OPTIMIZERS.adagrad.learningRate, firstTurn: "hot" },
+  default: {
+    ...{ ...KAGGLE, optimizer: "adagrad", learningRate: OPTIMIZERS.adagrad.learningRate },
+    ...{ firstTurn: "hot", turns: "shrinking" },
+  },
   pairs: {
-    ...{ ...KAGGLE, dim: 32, model: "mf", batchSize: 1024, epochs: 2, firstTurn: "hot" },
-    ...{ optimizer: "adam", learningRate: 0.01, weightDecay: 1e-5 },
+    ...{ ...KAGGLE, dim: 32, model: "mf", batchSize: 1024, epochs: 2 },
+    ...{ optimizer: "adam", learningRate: 0.01, weightDecay: 1e-5, firstTurn: "hot", turns: "shrinking" },
   },
   kaggle: KAGGLE,
   avazu: KAGGLE,
@@ -81,7 +85,7 @@ export function impliedMode(layers: readonly Partial<TrainConfig>[]): Pick<Parti
  * without them, the defaults of that optimizer are used. A rate without an optimizer applies to any optimizer.
  *
  * If a layer sets `dim` and none sets `bottom`, the preset's bottom MLP ends in that width. If none sets `mode`, options
- * that are about one mode imply it: `memory` mode cpu, `hotMemory` and `firstTurn` mode fae.
+ * that are about one mode imply it: `memory` mode cpu, `hotMemory`, `firstTurn` and `turns` mode fae.
  *
  * Throws UsageError for an unknown preset or key, a value out of range, or an option that has no effect.
  *

@@ -9,11 +9,13 @@ export interface HotRowsConfig {
   /** Budget of the hot rows, or in mode cached of the rows on the device, with their optimizer state, in bytes. */
   hotMemory: number;
   /**
-   * Percent of the epoch's batches of each kind in the first turn; the scheduler halves and doubles it during training.
+   * Percent of the batches of each kind in the first turn; the scheduler halves and doubles it during training.
    */
   schedulerRate: number;
   /** Kind of batches at the beginning of each turn in mode fae. */
   firstTurn: "hot" | "cold";
+  /** Whether a turn takes that percent of the batches of the epoch, or of those that are left of it. */
+  turns: "equal" | "shrinking";
   /** Percent of samples that the profile logs; null to use exact counts if they are known. */
   sampleRate: number | null;
 }
@@ -69,6 +71,16 @@ export const HOT_ROWS_OPTIONS: OptionsOf<HotRowsConfig, Context> = {
     rules: [hotRule],
     impliedMode: "fae",
   }),
+  turns: option(
+    "--turns <how>",
+    "equal: each turn takes that percent of the epoch; shrinking: of what is left, so that an epoch ends mixed",
+    {
+      type: oneOf(["equal", "shrinking"]),
+      before: "equal",
+      rules: [hotRule],
+      impliedMode: "fae",
+    },
+  ),
   sampleRate: option("--sample-rate <percent>", "percent of the samples to profile", {
     type: number("above 0, at most 100", 0, 100, false).nullable(),
     default: null,

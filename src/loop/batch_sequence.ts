@@ -36,11 +36,11 @@ export class BatchSequence implements Disposable {
 
   /** Continues from the state of a scheduler; undefined to begin. */
   constructor(options: SequenceOptions, state?: SchedulerState) {
-    const { config: { firstTurn, schedulerRate }, layout } = options;
+    const { config: { firstTurn, schedulerRate, turns }, layout } = options;
     this.#options = options;
     this.#counts = { cold: layout.batches("cold"), hot: layout.batches("hot") };
     this.batches = this.#counts.cold + this.#counts.hot;
-    this.#scheduler = new ShuffleScheduler(this.#counts, firstTurn, state ?? schedulerRate);
+    this.#scheduler = new ShuffleScheduler(this.#counts, firstTurn, state ?? schedulerRate, turns);
   }
 
   /** The state that a checkpoint stores. */

@@ -33,7 +33,9 @@ function partNotes({ denseFeatures, tables }: Dataset): string[] {
 function turnNotes({ mode }: TrainConfig, layout: Layout): string[] {
   const kinds = (["hot", "cold"] as const).filter((kind) => layout.batches(kind) > 0);
   if (mode !== "fae" || kinds.length !== 1) return [];
-  return [`All batches are ${kinds[0]}, so there are no turns: --first-turn and --scheduler-rate have no effect`];
+  return [
+    `All batches are ${kinds[0]}, so there are no turns: --first-turn, --scheduler-rate and --turns have no effect`,
+  ];
 }
 
 /** Sentences about rows that a run moved between hosts, the host and its device, or memory and disk. */

@@ -2,10 +2,11 @@
  * The shuffle scheduler of FAE: decides when to switch between cold and hot batches, from the loss on held-out samples.
  *
  * An epoch is a sequence of turns; a turn is consecutive batches of one kind followed by batches of the other. It takes
- * `rate` percent of the epoch's batches of each kind, so both queues finish together. At every switch the held-out loss
- * is compared with that at the previous switch: if it rose, the rate is halved (kinds alternate more often); if it fell
- * four times in a row, the rate is doubled; otherwise it is unchanged. The configuration sets the initial rate and the
- * kind that begins a turn.
+ * `rate` percent of the batches of each kind, so both queues finish together: equal turns that share of the epoch's,
+ * shrinking turns that share of those that are left, so that an epoch ends with few batches of each kind in turn. At every
+ * switch the held-out loss is compared with that at the previous switch: if it rose, the rate is halved (kinds alternate
+ * more often); if it fell four times in a row, the rate is doubled; otherwise it is unchanged. The configuration sets the
+ * initial rate, the kind that begins a turn, and whether turns shrink.
  */
 import { z } from "zod";
 import { HotsetError } from "../errors.ts";
@@ -15,12 +16,20 @@ import type { BatchKind } from "../layout/layout.ts";
 export const MIN_RATE = 1;
 /** Maximum rate, in percent. */
 export const MAX_RATE = 100;
+/**
+ * Rates between which the scheduler adapts. With a larger one the rest of an epoch would soon be one shrinking turn, and
+ * with a smaller one shrinking turns would be many.
+ */
+const RATES = { equal: [MIN_RATE, MAX_RATE], shrinking: [10, 50] } as const;
 /** Consecutive decreases of the loss that double the rate: u in the paper. */
 const FALLS_TO_DOUBLE = 4;
 
+/** Size of turns: the same in an epoch, or less and less. */
+type Turns = "equal" | "shrinking";
+
 /** State of the scheduler; plain data, part of every checkpoint. */
 export interface SchedulerState {
-  /** Percent of the epoch's batches of each kind in a turn. */
+  /** Percent of the batches of each kind in a turn. */
   rate: number;
   /** Consecutive decreases of the loss. */
   falls: number;
@@ -54,14 +63,21 @@ export class ShuffleScheduler {
   /** The kinds in the order of a turn. */
   readonly #first: BatchKind;
   readonly #second: BatchKind;
+  readonly #turns: Turns;
   readonly state: SchedulerState;
 
   /**
    * A scheduler for these numbers of batches of each kind, whose turns begin with kind `first`: with an initial rate in
-   * percent, or from a saved state. Throws HotsetError if the state has more batches.
+   * percent, or from a saved state; turns are equal or shrink. Throws HotsetError if the state has more batches.
    */
-  constructor(batches: Readonly<Record<BatchKind, number>>, first: BatchKind, from: number | SchedulerState) {
+  constructor(
+    batches: Readonly<Record<BatchKind, number>>,
+    first: BatchKind,
+    from: number | SchedulerState,
+    turns: Turns = "equal",
+  ) {
     this.#batches = batches;
+    this.#turns = turns;
     this.#first = first;
     this.#second = first === "hot" ? "cold" : "hot";
     if (typeof from === "number") {
@@ -118,11 +134,12 @@ export class ShuffleScheduler {
   /** Adapts the rate to the held-out loss at a switch. */
   report(loss: number): void {
     const { state } = this;
+    const [least, most] = RATES[this.#turns];
     if (state.lastLoss !== null && loss > state.lastLoss) {
-      state.rate = Math.max(state.rate / 2, MIN_RATE);
+      state.rate = Math.min(state.rate, Math.max(state.rate / 2, least));
       state.falls = 0;
     } else if (state.lastLoss !== null && loss < state.lastLoss && ++state.falls === FALLS_TO_DOUBLE) {
-      state.rate = Math.min(2 * state.rate, MAX_RATE);
+      state.rate = Math.max(state.rate, Math.min(2 * state.rate, most));
       state.falls = 0;
     } else if (loss === state.lastLoss) {
       state.falls = 0;
@@ -143,13 +160,20 @@ export class ShuffleScheduler {
     return Math.ceil(share * this.#batches[kind]);
   }
 
+  /** Share of the epoch in the turn that begins at a share of it; in shrinking turns at least one batch. */
+  #share(begin: number): number {
+    const share = this.state.rate / 100;
+    if (this.#turns === "equal") return share;
+    return Math.max(share * (1 - begin), 1 / Math.max(this.#batches.cold, this.#batches.hot));
+  }
+
   /** Begins the turn after this share of the epoch. */
   #startTurn(begin: number): void {
     const { state } = this;
     state.begin = state.goal = begin;
     const alternates = this.#batches.cold > 0 && this.#batches.hot > 0;
     do {
-      state.goal = alternates ? Math.min(1, state.goal + state.rate / 100) : 1;
+      state.goal = alternates ? Math.min(1, state.goal + this.#share(state.goal)) : 1;
       state.kind = this.#left(this.#first) > 0 ? this.#first : this.#second;
     } while (state.goal < 1 && this.#left(state.kind) === 0);
   }

@@ -34,7 +34,7 @@ const CHOSEN = { blas: "ort", activations: "cudnn", out: "run" };
 const WITH_NEGATIVES = ["--item", "--negative-power", "--negative-seed"];
 
 Deno.test("a refusal names the option and a way out; what a mode or device leaves out is refused in it and nowhere else", () => {
-  const hot = ["--hot-memory", "--sample-rate", "--scheduler-rate", "--first-turn"];
+  const hot = ["--hot-memory", "--sample-rate", "--scheduler-rate", "--first-turn", "--turns"];
   for (const mode of MODES) {
     for (const device of DEVICES) {
       for (const precision of ["fp32", "tf32", "bf16"]) {

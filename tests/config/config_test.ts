@@ -41,6 +41,10 @@ Deno.test("the preset default begins with hot batches, the published models with
       taobao: "cold",
     },
   });
+  for (const preset of Object.keys(PRESETS) as Preset[]) {
+    const { firstTurn, turns } = resolveConfig(preset);
+    assert.equal(turns, firstTurn === "hot" ? "shrinking" : "equal", preset);
+  }
   assert.equal(resolveConfig("kaggle", { firstTurn: "hot" }).firstTurn, "hot");
   assert.throws(() => resolveConfig("kaggle", { firstTurn: "warm" } as never), /firstTurn must be hot or cold$/);
 });
@@ -112,7 +116,11 @@ Deno.test("what the last layer says must act; what layers before it prefer need 
     /: only (mode fae has hot rows and batches|modes fae and cached have a budget of rows); choose --mode fae$/;
   refused({ mode: "cpu", firstTurn: "cold" }, /^Cannot use --first-turn with --mode cpu/);
   resolveConfig("kaggle", { ...resolveConfig("default"), mode: "cpu", save: false }); // a whole configuration
-  for (const layer of [{ firstTurn: "cold" }, { hotMemory: 9 }, { schedulerRate: 9 }, { sampleRate: 9 }] as const) {
+  for (
+    const layer of [{ firstTurn: "cold" }, { turns: "equal" }, { hotMemory: 9 }, { schedulerRate: 9 }, {
+      sampleRate: 9,
+    }] as const
+  ) {
     for (const mode of ["cpu", "gpu", "hybrid"] as const) refused({ ...layer, mode }, onlyFae);
     assert.equal(resolveConfig("default", layer, { mode: "cpu" }).mode, "cpu");
     resolveConfig("default", { ...layer, mode: "fae" });

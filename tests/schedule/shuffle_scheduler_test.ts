@@ -28,6 +28,17 @@ function rest(scheduler: ShuffleScheduler, loss: () => number, limit = Infinity)
   return taken;
 }
 
+/** Switches of an epoch, reporting `loss` at each. */
+function switchesOf(scheduler: ShuffleScheduler, loss: () => number): number {
+  let switches = 0;
+  while (scheduler.peek() !== undefined) {
+    if (!scheduler.take().switches) continue;
+    switches++;
+    scheduler.report(loss());
+  }
+  return switches;
+}
+
 function positions(taken: Taken[], kind: BatchKind): number[] {
   return taken.filter((batch) => batch.kind === kind).map(({ position }) => position);
 }
@@ -55,8 +66,9 @@ Deno.test("every batch of an epoch is handed out once, in order, and both queues
     for (const [i, rate] of [1, 3.125, 12.5, 33, 50, 100].entries()) {
       for (const [j, [name, losses]] of LOSSES.entries()) {
         const [first, second] = (i + j) % 2 === 0 ? ["hot", "cold"] as const : ["cold", "hot"] as const;
-        const what = `${cold} cold, ${hot} hot, ${first} first, rate ${rate}, ${name} loss`;
-        const scheduler = new ShuffleScheduler({ cold, hot }, first, rate);
+        const turns = (i + (j >> 1)) % 2 === 0 ? "equal" : "shrinking";
+        const what = `${cold} cold, ${hot} hot, ${first} first, ${turns}, rate ${rate}, ${name} loss`;
+        const scheduler = new ShuffleScheduler({ cold, hot }, first, rate, turns);
         const loss = losses(random);
         for (let epoch = 0; epoch < 2; epoch++) {
           const taken = rest(scheduler, loss);
@@ -97,6 +109,28 @@ Deno.test("a turn takes the rate's share of an epoch, first of the kind that it 
     ...[5, 10, 5, 10],
     ...[5, 10, 5, 10],
   ]);
+});
+
+Deno.test("shrinking turns take the rate's share of what is left, down to a batch of each kind", () => {
+  const lengths = (cold: number, hot: number, rate: number, loss = () => 1) => {
+    const scheduler = new ShuffleScheduler({ cold, hot }, "hot", rate, "shrinking");
+    const kinds = rest(scheduler, loss).map(({ kind }) => kind).join(" ");
+    return kinds.match(/(cold ?)+|(hot ?)+/g)!.map((run) => run.trim().split(" ").length);
+  };
+  assert.deepEqual(lengths(64, 64, 50), [32, 32, 16, 16, 8, 8, 4, 4, 2, 2, 1, 1, 1, 1]);
+  assert.deepEqual(lengths(16, 64, 50), [32, 8, 16, 4, 8, 2, 4, 1, 2, 1, 2]);
+  assert.deepEqual(lengths(64, 64, 75).slice(0, 4), [48, 48, 12, 12]);
+  assert.deepEqual(lengths(64, 64, 100), [64, 64]);
+  let fallen = 1;
+  const falling = lengths(64, 64, 50, () => fallen *= 0.9);
+  assert.deepEqual(falling, lengths(64, 64, 50), "a loss that falls makes no turn of the whole rest");
+  assert.ok(lengths(64, 64, 12.5, () => fallen *= 0.9).length < lengths(64, 64, 12.5).length);
+  const rising = new ShuffleScheduler({ cold: 10_000, hot: 10_000 }, "hot", 50, "shrinking");
+  assert.ok(switchesOf(rising, () => fallen *= 1.1) < 200, "a loss that rises makes no turns of single batches");
+  assert.equal(rising.rate, 10);
+  const large = new ShuffleScheduler({ cold: 100_000, hot: 300_000 }, "hot", 50, "shrinking");
+  const switches = switchesOf(large, () => 1);
+  assert.ok(switches > 30 && switches < 40, `${switches} switches`); // twice the binary logarithm
 });
 
 Deno.test("one kind alone, or none, is one run without switches", () => {

@@ -56,6 +56,7 @@ export const GIVEN: readonly Given[] = [
   { option: "--sample-rate", layer: { sampleRate: 20 } },
   { option: "--scheduler-rate", layer: { schedulerRate: 20 } },
   { option: "--first-turn", layer: { firstTurn: "cold" } },
+  { option: "--turns", layer: { turns: "equal" } },
   { option: "--shuffle", layer: { shuffle: "batches" } },
   { option: "--print-freq", layer: { printFreq: 4 } },
   { option: "--test-freq", layer: { testFreq: 4 } },

@@ -85,11 +85,16 @@ async function train(log: Log, contender: Contender, seed: number, data: string,
     const { auc, logloss } = await trainPeer(trainer, seed, dataset, folder);
     return { auc, logloss };
   }
+  let [switches, hotShare] = [0, NaN];
   const { auc, logloss, hotSampleShare } = await startRun(trainer(seed), dataset, {
     out: join(folder, "run"),
-    report: () => {},
+    report(event) {
+      if (event.event !== "progress") return;
+      if (Math.abs(event.hotShare - hotShare) === 1) switches++;
+      hotShare = event.hotShare;
+    },
   });
-  return { auc, logloss, hotSampleShare };
+  return { auc, logloss, hotSampleShare, switches };
 }
 
 function isScript(trainer: Contender["trainer"]): trainer is readonly [string, ...string[]] {

@@ -49,6 +49,8 @@ export interface Result {
   readonly logloss: number;
   /** Of Hotset's runs. */
   readonly hotSampleShare?: number;
+  /** Of runs that report every step: how often hot and cold batches alternate. */
+  readonly switches?: number;
 }
 
 /** The results of all seeds, in order. */
@@ -175,26 +177,49 @@ function trained(log: LogName, name: string, layer: Partial<TrainConfig>): Conte
   };
 }
 
+/** Mode fae with a budget and a schedule; every step is reported, so that switches of hot and cold batches are counted. */
+function fae(log: LogName, hotMemory: number, schedule: Partial<TrainConfig> = {}): Contender {
+  const name = ["fae", hotMemory, ...Object.values(schedule)].join(" ");
+  return trained(log, name, { mode: "fae", hotMemory, printFreq: 1, ...schedule });
+}
+
 function placement(): AccuracyTable {
   const rows = (["criteo", "movielens"] as const).flatMap((log) => {
     const plain = trained(log, "cpu", {});
-    const row = (name: string, layer: Partial<TrainConfig>, what: Pair["what"] = () => name): Pair => {
-      return { log, what, plain, other: trained(log, name, layer) };
+    const row = (name: string, layer: Partial<TrainConfig>): Pair => {
+      return { log, what: () => name, plain, other: trained(log, name, layer) };
     };
-    const fae = (hotMemory: number) =>
-      row(
-        `fae ${hotMemory}`,
-        { mode: "fae", hotMemory },
-        ([{ hotSampleShare }]) => `fae, ${(100 * hotSampleShare!).toFixed(0)} % of samples hot`,
-      );
+    const budgets = [...(log === "criteo" ? [700e3, 2500e3] : [80e3, 160e3]), 512 * 2 ** 20];
     return [
-      ...(log === "criteo" ? [700e3, 2500e3] : [80e3, 160e3]).map(fae),
-      fae(512 * 2 ** 20),
+      ...budgets.map((hotMemory): Pair => ({
+        log,
+        what: ([{ hotSampleShare }]) => `fae, ${(100 * hotSampleShare!).toFixed(0)} % of samples hot`,
+        plain,
+        other: fae(log, hotMemory),
+      })),
       row("2 ranks", { ranks: 2 }),
       row("rows on disk, memory 25 %", { memory: { share: 0.25 } }),
     ];
   });
   return pairs("placement", "placement", rows);
+}
+
+/** Turns of hot and cold batches in mode fae. */
+function schedule(): AccuracyTable {
+  const rows = ([["movielens", 160e3], ["criteo", 2500e3]] as const).flatMap(([log, hotMemory]) => {
+    const row = (turns: string, schedule: Partial<TrainConfig>): Pair => ({
+      log,
+      what: (other) => `${turns}: ${meanOf(other.map(({ switches }) => switches!)).mean.toFixed(0)}`,
+      plain: trained(log, "cpu", {}),
+      other: fae(log, hotMemory, schedule),
+    });
+    return [
+      row("shrinking", {}),
+      row("equal", { turns: "equal" }),
+      row("equal, cold first", { turns: "equal", firstTurn: "cold" }),
+    ];
+  });
+  return pairs("schedule", "turns: switches", rows);
 }
 
 /** The warm-up of preset default, beside training without one. */
@@ -232,4 +257,4 @@ function models(): AccuracyTable {
 }
 
 /** All tables in the order in which they are measured. */
-export const TABLES: readonly AccuracyTable[] = [precision(), placement(), warmup(), models()];
+export const TABLES: readonly AccuracyTable[] = [precision(), placement(), schedule(), warmup(), models()];

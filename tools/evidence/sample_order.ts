@@ -48,12 +48,12 @@ try {
   if (series === "turns") {
     const datasets = log("random");
     const layer: Partial<TrainConfig> = { batchSize: 1024, epochs: 2 };
-    console.log("| mode | hot samples | first turn | AUC |\n| --- | ---: | --- | ---: |");
+    console.log("| mode | hot samples | turns | AUC |\n| --- | ---: | --- | ---: |");
     console.log(`| cpu | | | ${(await auc(datasets, { ...layer, mode: "cpu" })).text} |`);
     for (const hotMemory of [260_000, 900_000]) {
-      for (const firstTurn of ["hot", "cold"] as const) {
-        const { text, hot } = await auc(datasets, { ...layer, hotMemory, firstTurn });
-        console.log(`| fae | ${(100 * hot).toFixed(0)} % | ${firstTurn} | ${text} |`);
+      for (const [firstTurn, turns] of [["hot", "shrinking"], ["hot", "equal"], ["cold", "equal"]] as const) {
+        const { text, hot } = await auc(datasets, { ...layer, hotMemory, firstTurn, turns });
+        console.log(`| fae | ${(100 * hot).toFixed(0)} % | ${turns}, ${firstTurn} first | ${text} |`);
       }
     }
   } else {
