@@ -1,4 +1,5 @@
 /** Reads columns of raw rows as text, to be written beside the scores of the rows. */
+import { breaks } from "../breaks.ts";
 import { availableParallelism } from "node:os";
 import { UsageError } from "../errors.ts";
 import { didYouMean } from "../similar.ts";
@@ -48,8 +49,9 @@ export async function readColumns(
       });
       const source = file.content === "parquet" ? parquetSource(file, all) : csvSource(file, schema, all.length);
       const columns = numbers.map((number) => `c${number}::VARCHAR`).join(", ");
-      for (const row of await engine.rows(`SELECT ${columns} FROM ${source}`)) {
-        rows.push(row.map((value) => value === null ? null : String(value)));
+      for await (const chunk of engine.stream(`SELECT ${columns} FROM ${source}`)) {
+        for (const row of chunk.getRows()) rows.push(row.map((value) => value === null ? null : String(value)));
+        if (breaks.due) await breaks.take();
       }
     } catch (error) {
       throw readFailure(file.path, error);

@@ -99,13 +99,25 @@ export class BatchSequence implements Disposable {
    */
   #read(stepsDone: number): number {
     const reading = this.#reading!;
-    const { group, config: { testFreq } } = this.#options;
-    const { kind, position, left } = this.#scheduler.run;
-    const sure = Math.min(left, testFreq > 0 ? testFreq - stepsDone % testFreq : left, reading.depth);
+    const { group } = this.#options;
+    const { kind, position } = this.#scheduler.run;
+    const sure = this.#sure(stepsDone);
     while (reading.waiting < sure) {
       reading.ask(group.acquire(), kind, this.#order[kind][position + reading.waiting]);
     }
     return reading.take();
+  }
+
+  /** Batches that are certain to follow, as many as are read ahead. */
+  #sure(stepsDone: number): number {
+    const { config: { testFreq } } = this.#options;
+    const { left } = this.#scheduler.run;
+    return Math.min(left, testFreq > 0 ? testFreq - stepsDone % testFreq : left, this.#reading!.depth);
+  }
+
+  /** True if `take` of the next step would have to wait longer than a few milliseconds for a slot. */
+  mustWait(stepsDone: number): boolean {
+    return this.#reading!.waiting < this.#sure(stepsDone) && !this.#options.group.isReady;
   }
 
   /** The name of a recent step's batch, for errors. */

@@ -54,6 +54,7 @@ export async function scoreSplit(
   };
   for (let index = 0; index < batches; index++) {
     if (breaks.due) await breaks.take();
+    if (!group.isReady) await group.ready();
     const slot = group.acquire();
     collect(slot);
     const batch = group.batches[slot];
@@ -68,7 +69,7 @@ export async function scoreSplit(
     scored[slot] = first;
     onProgress((index + 1) / batches);
   }
-  group.drain();
+  await group.drained();
   scored.forEach((_, slot) => collect(slot));
   const wrong = notFinite(logits.subarray(0, samples));
   if (wrong >= 0) {

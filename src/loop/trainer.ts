@@ -183,9 +183,13 @@ export class Trainer {
     const { config, signal, report } = this.#options;
     let told = performance.now();
     while (!this.#sequence.ended) {
+      if (this.#sequence.mustWait(this.#state.step)) await this.#group.ready();
       this.#step();
       if (this.#sequence.switches) await this.#outsideSteps(() => this.#atSwitch());
-      if (this.#state.step % config.printFreq === 0) this.#progress();
+      if (this.#state.step % config.printFreq === 0) {
+        await this.#group.drained();
+        this.#progress();
+      }
       // An epoch ends with an evaluation; a second one after the same step would count against the patience.
       const ends = this.#sequence.ended;
       if (config.testFreq > 0 && this.#state.step % config.testFreq === 0 && !ends) {
@@ -268,7 +272,7 @@ export class Trainer {
 
   /** Runs work that is not training without counting its time as training. */
   async #outsideSteps(work: () => Promise<void> | void): Promise<void> {
-    this.#group.drain();
+    await this.#group.drained();
     this.#clock.elapsedMs();
     await work();
     this.#clock.resume();

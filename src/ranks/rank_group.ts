@@ -24,7 +24,8 @@ export interface WorkCounts {
   readonly launchesPerStep: Readonly<Record<BatchKind, number>>;
 }
 
-/** Milliseconds between looks at commands that take long. */
+/** Milliseconds of sleep until the event loop turns, and then between looks at commands that take long. */
+const PATIENCE_MS = 10;
 const LOOK_MS = 5;
 
 /** All ranks of a run, as the coordinator sees them. */
@@ -93,6 +94,16 @@ export abstract class RankGroup implements AsyncDisposable {
     if (this.#isWaiting(slot)) this.release();
     this.waitForSlot(slot);
     return slot;
+  }
+
+  /** False if `acquire` would have to wait longer than a few milliseconds. */
+  get isReady(): boolean {
+    return this.#isWaiting(this.#next) || this.isDone(this.#next, PATIENCE_MS);
+  }
+
+  /** Waits until `acquire` need not, while the event loop turns. */
+  async ready(): Promise<void> {
+    while (!this.isDone(this.#next, 0)) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
 
   /**
@@ -168,7 +179,7 @@ export abstract class RankGroup implements AsyncDisposable {
   /** Draws the initial rows. */
   protected async draw(seed: number): Promise<void> {
     this.post(Command.initialise, seed, 0);
-    await this.#drained();
+    await this.drained();
   }
 
   /** True if host memory has copies of memory on devices that `updateMirror` brings up to date. */
@@ -206,7 +217,7 @@ export abstract class RankGroup implements AsyncDisposable {
   async load(checkpoint: Checkpoint, onProgress?: (fraction: number) => void): Promise<void> {
     await checkpoint.load(this.memory, this.memory.plan.shape, { onProgress });
     this.post(Command.fromMirror, 0, 0);
-    await this.#drained();
+    await this.drained();
     this.tables.invalidate();
   }
 
@@ -261,16 +272,23 @@ export abstract class RankGroup implements AsyncDisposable {
     this.settle();
   }
 
-  /** The same for commands that take long: the event loop turns while other threads carry them out. */
-  async #drained(): Promise<void> {
+  /** The same, while the event loop turns if it takes more than a few milliseconds. */
+  async drained(): Promise<void> {
     this.release();
-    while (this.isWorking) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    for (let wait = PATIENCE_MS; !this.isIdle(wait); wait = 0) {
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
     this.settle();
   }
 
-  /** True while other threads carry out queued commands. */
-  protected get isWorking(): boolean {
-    return false;
+  /** False if other threads carry out queued commands, and still do after some milliseconds. */
+  protected isIdle(_milliseconds: number): boolean {
+    return true;
+  }
+
+  /** False if the last command on this slot is not done, and still is not after some milliseconds. */
+  protected isDone(_slot: number, _milliseconds: number): boolean {
+    return true;
   }
 
   /** Queues a command for every rank; each carries it out by `Rank.execute`, on other threads in `rank_worker.ts`. */

@@ -155,8 +155,26 @@ export class WorkerRanks extends RankGroup {
     this.#waitFor(this.#posted);
   }
 
-  protected override get isWorking(): boolean {
-    return !this.#mail.failed && this.#workers.some((_, rank) => this.#mail.get(doneAt(rank)) < this.#posted);
+  protected override isIdle(milliseconds: number): boolean {
+    return this.#areDone(this.#posted, milliseconds);
+  }
+
+  protected override isDone(slot: number, milliseconds: number): boolean {
+    return this.#areDone(this.#slotCommand[slot], milliseconds);
+  }
+
+  /** True if every rank has done the first `count` commands, or one has failed; sleeps for some milliseconds at most. */
+  #areDone(count: number, milliseconds: number): boolean {
+    const end = performance.now() + milliseconds;
+    for (let rank = 0; rank < this.#workers.length; rank++) {
+      const at = doneAt(rank);
+      for (let done = this.#mail.get(at); done < count && !this.#mail.failed; done = this.#mail.get(at)) {
+        const left = end - performance.now();
+        if (left <= 0) return false;
+        this.#mail.sleep(at, done, left);
+      }
+    }
+    return true;
   }
 
   override waitForMoves(): void {

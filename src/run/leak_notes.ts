@@ -53,8 +53,8 @@ async function sampleOf(
     const at = chunk * length;
     const read = reader.read(chunks === 1 ? 0 : Math.floor(chunk * (all - length) / (chunks - 1)), length);
     labels.set(read.labels, at);
-    if (breaks.due) await breaks.take();
     for (let i = 0; i < length; i++) {
+      if (breaks.due) await breaks.take();
       // Of several steps the last one, the candidate, tells the labels apart.
       const candidate = (i + 1) * steps - 1;
       for (let d = 0; d < denseFeatures; d++) dense[d][at + i] = read.dense[candidate * denseFeatures + d];
