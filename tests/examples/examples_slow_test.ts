@@ -26,14 +26,26 @@ Deno.test({
     using _ = directory;
     await runExample(directory.path, "onnx.ts", "run", "clicks.csv", "clicks.onnx");
     const { stdout } = await succeed(directory.path, "python3", [example("onnx.py"), "clicks.onnx"]);
-    const scores = stdout.trimEnd().split("\n");
-    const expected = await predictRun(directory.join("run"), [directory.join("clicks.csv")], {}, () => {});
-    assert.equal(scores.length, expected.length);
-    for (const [i, score] of scores.entries()) {
-      assert.ok(Math.abs(Number(score) - expected[i]) < 1e-5, `row ${i}: ${score} and ${expected[i]}`);
-    }
+    await expectPredicted(directory, stdout);
   },
 });
+
+Deno.test("examples: what Node runs gives the scores of predict", async () => {
+  const { directory } = await trainedExample(2000);
+  using _ = directory;
+  await runExample(directory.path, "onnx.ts", "run", "clicks.csv", "clicks.onnx");
+  await expectPredicted(directory, await runExample(directory.path, "onnx.mjs", "clicks.onnx")); // Deno stands in for Node
+});
+
+/** Expects the scores of `predict`, one a line, of the rows in clicks.csv. */
+async function expectPredicted(directory: TemporaryDirectory, printed: string): Promise<void> {
+  const scores = printed.trimEnd().split("\n");
+  const expected = await predictRun(directory.join("run"), [directory.join("clicks.csv")], {}, () => {});
+  assert.equal(scores.length, expected.length);
+  for (const [i, score] of scores.entries()) {
+    assert.ok(Math.abs(Number(score) - expected[i]) < 1e-5, `row ${i}: ${score} and ${expected[i]}`);
+  }
+}
 
 Deno.test("examples: a sweep compares all its runs, the best first", async () => {
   using directory = await withDataset();
