@@ -3,7 +3,7 @@
  * snapshot (table_snapshot.ts), so training stops only while the dense parameters are copied. For tables on a device, or
  * shared with other processes, training stops until the checkpoint is written.
  */
-import { HotsetError, messageOf } from "../errors.ts";
+import { attempt, HotsetError } from "../errors.ts";
 import { Mailbox } from "../threads/mailbox.ts";
 import type { TableCoordinator } from "../embedding/coordinator.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
@@ -226,16 +226,12 @@ export class CheckpointWriter implements Disposable {
 function allocate({ memory, ranks }: TrainedModel): WriterMemory {
   const { plan, full, host, hot } = memory;
   const shared = (bytes: number) => new SharedArrayBuffer(bytes);
-  try {
-    return {
-      snapshot: newSnapshotMemory(plan.shape, full, host, hot?.rows ?? 0),
-      dense: new Float32Array(shared(4 * memory.parameters.words)),
-      denseState: memory.denseState && new Float32Array(shared(4 * memory.denseState.words)),
-      mailbox: new Mailbox(MAIL_WORDS).memory,
-      takingShare: ranks < navigator.hardwareConcurrency ? 1 : TAKING_SHARE,
-      figures: new Float64Array(shared(16)),
-    };
-  } catch (error) {
-    throw new HotsetError(`Cannot allocate memory for checkpoints: ${messageOf(error)}`, { cause: error });
-  }
+  return attempt("Cannot allocate memory for checkpoints", () => ({
+    snapshot: newSnapshotMemory(plan.shape, full, host, hot?.rows ?? 0),
+    dense: new Float32Array(shared(4 * memory.parameters.words)),
+    denseState: memory.denseState && new Float32Array(shared(4 * memory.denseState.words)),
+    mailbox: new Mailbox(MAIL_WORDS).memory,
+    takingShare: ranks < navigator.hardwareConcurrency ? 1 : TAKING_SHARE,
+    figures: new Float64Array(shared(16)),
+  }));
 }

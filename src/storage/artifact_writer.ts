@@ -16,7 +16,7 @@ import { crc32Of } from "./crc32.ts";
 import type { FileEntry } from "./file_entry.ts";
 import { type CreateFile, type OutputFile, writeAll } from "./output_file.ts";
 import { breaks } from "../breaks.ts";
-import { HotsetError, messageOf } from "../errors.ts";
+import { attempt, HotsetError } from "../errors.ts";
 import { linkOrCopy } from "./links.ts";
 
 /** Elements of a long array that are appended at a time. */
@@ -31,21 +31,13 @@ export class ArtifactFile implements Disposable {
 
   constructor(path: string, create: CreateFile = (path) => Deno.openSync(path, { write: true, createNew: true })) {
     this.#path = path;
-    try {
-      this.#file = create(path);
-    } catch (error) {
-      throw new HotsetError(`Cannot write ${path}: ${messageOf(error)}`, { cause: error });
-    }
+    this.#file = attempt(`Cannot write ${path}`, () => create(path));
   }
 
   /** Appends the array's bytes. Throws HotsetError if writing fails. */
   append(array: Words): void {
     const bytes = bytesOf(array);
-    try {
-      writeAll(this.#file, bytes);
-    } catch (error) {
-      throw new HotsetError(`Cannot write ${this.#path}: ${messageOf(error)}`, { cause: error });
-    }
+    attempt(`Cannot write ${this.#path}`, () => writeAll(this.#file, bytes));
     this.crc32 = crc32Of(bytes, this.crc32);
     this.bytes += bytes.length;
   }
@@ -60,11 +52,7 @@ export class ArtifactFile implements Disposable {
 
   /** Waits until all bytes are on disk. Throws HotsetError if writing fails. */
   sync(): void {
-    try {
-      this.#file.syncDataSync();
-    } catch (error) {
-      throw new HotsetError(`Cannot write ${this.#path}: ${messageOf(error)}`, { cause: error });
-    }
+    attempt(`Cannot write ${this.#path}`, () => this.#file.syncDataSync());
   }
 
   [Symbol.dispose](): void {
@@ -91,11 +79,8 @@ export class ArtifactWriter implements Disposable {
   constructor(kind: ArtifactKind, directory: string, create?: CreateFile) {
     this.#kind = kind;
     this.#create = create;
-    try {
-      this.#directory = new AtomicDirectory(directory, (target) => expectRoom(target, kind));
-    } catch (error) {
-      throw new HotsetError(`Cannot write ${kind} ${directory}: ${messageOf(error)}`, { cause: error });
-    }
+    const begin = () => new AtomicDirectory(directory, (target) => expectRoom(target, kind));
+    this.#directory = attempt(`Cannot write ${kind} ${directory}`, begin);
   }
 
   /** Directory of the files until the commit; for tools that write a file themselves (then call `adopt`). */
@@ -112,11 +97,7 @@ export class ArtifactWriter implements Disposable {
 
   /** Adds another name for a complete file on disk with a known length and checksum. */
   link(name: string, source: string, entry: FileEntry): void {
-    try {
-      linkOrCopy(source, this.path(name));
-    } catch (error) {
-      throw new HotsetError(`Cannot write ${this.path(name)}: ${messageOf(error)}`, { cause: error });
-    }
+    attempt(`Cannot write ${this.path(name)}`, () => linkOrCopy(source, this.path(name)));
     this.#adopted[name] = entry;
   }
 
@@ -143,25 +124,17 @@ export class ArtifactWriter implements Disposable {
    * Completes the artifact as another name of the files of a complete artifact: hard links where possible, else copies.
    */
   commitLinks(source: string): void {
-    try {
+    attempt(`Cannot write ${this.#kind} ${this.#directory.target}`, () => {
       for (const { name } of Deno.readDirSync(source)) linkOrCopy(join(source, name), this.path(name));
-    } catch (error) {
-      throw new HotsetError(`Cannot write ${this.#kind} ${this.#directory.target}: ${messageOf(error)}`, {
-        cause: error,
-      });
-    }
+    });
     this.#rename();
   }
 
   #rename(): void {
-    try {
+    attempt(`Cannot write ${this.#kind} ${this.#directory.target}`, () => {
       this.#closeFiles();
       this.#directory.commit();
-    } catch (error) {
-      throw new HotsetError(`Cannot write ${this.#kind} ${this.#directory.target}: ${messageOf(error)}`, {
-        cause: error,
-      });
-    }
+    });
   }
 
   #closeFiles(): void {

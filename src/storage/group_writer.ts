@@ -5,7 +5,7 @@ import { ArtifactFile, ArtifactWriter } from "./artifact_writer.ts";
 import { joinCrc32 } from "./crc32.ts";
 import type { FileEntry } from "./file_entry.ts";
 import { type CreateFile, writeAll } from "./output_file.ts";
-import { HotsetError, messageOf } from "../errors.ts";
+import { attempt } from "../errors.ts";
 import { type ProcessGroup, together } from "../parallel/process_group.ts";
 
 const COPY_BYTES = 8 << 20;
@@ -75,7 +75,7 @@ export class GroupWriter implements Disposable {
       this.#parts.delete(name);
       if (this.#create !== undefined) part.sync();
     }
-    try {
+    attempt(`Cannot write ${this.path(name)}`, () => {
       using part = Deno.openSync(this.#partPath(name));
       using file = Deno.openSync(this.path(name), { write: true });
       file.seekSync(at, Deno.SeekMode.Start);
@@ -84,9 +84,7 @@ export class GroupWriter implements Disposable {
         writeAll(file, chunk.subarray(0, count));
       }
       Deno.removeSync(this.#partPath(name));
-    } catch (error) {
-      throw new HotsetError(`Cannot write ${this.path(name)}: ${messageOf(error)}`, { cause: error });
-    }
+    });
   }
 
   #partPath(name: string): string {

@@ -4,7 +4,7 @@
  * must be equal to the bytes of the archive.
  */
 import { breaks } from "../breaks.ts";
-import { HotsetError, messageOf } from "../errors.ts";
+import { attempt, HotsetError } from "../errors.ts";
 import { FileReader } from "./artifact.ts";
 import { ArtifactFile } from "./artifact_writer.ts";
 import { AtomicFile } from "./atomic_file.ts";
@@ -167,11 +167,7 @@ export class StoredZip implements Disposable {
   /** Opens an archive. Throws HotsetError that describes the damage. */
   constructor(path: string) {
     this.#path = path;
-    try {
-      this.#file = new FileReader(path);
-    } catch (error) {
-      throw new HotsetError(`Cannot open ${path}: ${messageOf(error)}`, { cause: error });
-    }
+    this.#file = attempt(`Cannot open ${path}`, () => new FileReader(path));
     try {
       this.entries = this.#readEntries(Deno.statSync(path).size);
       this.#positions = directoryOf(this.entries).positions;

@@ -4,7 +4,7 @@
  */
 import { closeSync, constants, fdatasyncSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { HotsetError, messageOf } from "../../errors.ts";
+import { attempt } from "../../errors.ts";
 import { linkOrCopy } from "../../storage/links.ts";
 import type { RowNumbers } from "./row_numbers.ts";
 
@@ -67,12 +67,10 @@ export function segmentFile(number: number): string {
 /** Creates a segment's file in a directory. Throws HotsetError. */
 export function createSegment(directory: string, number: number): LogSegment {
   const path = join(directory, segmentFile(number));
-  try {
+  return attempt(`Cannot write rows to ${directory}`, () => {
     const fd = openDirect(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL);
     return { fd, number, path, own: true, pages: 0, alive: 0, crc32: 0, synced: false };
-  } catch (error) {
-    throw new HotsetError(`Cannot write rows to ${directory}: ${messageOf(error)}`, { cause: error });
-  }
+  });
 }
 
 /** Opens a sealed segment in its place, or under a new name in `directory`. Throws HotsetError. */
@@ -85,19 +83,17 @@ export function openSegment(
   const source = join(from, segmentFile(number));
   const own = directory !== undefined;
   const path = own ? join(directory, segmentFile(number)) : source;
-  try {
+  return attempt(`Cannot read rows from ${source}`, () => {
     if (own) linkOrCopy(source, path);
     const fd = openDirect(path, constants.O_RDONLY);
     return { fd, number, path, own, pages: bytes / pageBytes, alive: 0, crc32, synced: true };
-  } catch (error) {
-    throw new HotsetError(`Cannot read rows from ${source}: ${messageOf(error)}`, { cause: error });
-  }
+  });
 }
 
 /** True if files of a directory support direct I/O. Throws HotsetError if none can be created. */
 export function hasDirect(directory: string): boolean {
   const path = join(directory, segmentFile(0));
-  try {
+  return attempt(`Cannot write rows to ${directory}`, () => {
     closeSync(openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600));
     try {
       closeSync(openSync(path, constants.O_RDONLY | constants.O_DIRECT));
@@ -107,9 +103,7 @@ export function hasDirect(directory: string): boolean {
     } finally {
       Deno.removeSync(path);
     }
-  } catch (error) {
-    throw new HotsetError(`Cannot write rows to ${directory}: ${messageOf(error)}`, { cause: error });
-  }
+  });
 }
 
 /** Opens a file for direct I/O if its file system supports it, else through the page cache. */
@@ -126,12 +120,8 @@ function openDirect(path: string, flags: number): number {
 /** Waits until all of a segment is on disk. Throws HotsetError. */
 export function syncSegment(segment: LogSegment): void {
   if (segment.synced) return;
-  try {
-    fdatasyncSync(segment.fd);
-    segment.synced = true;
-  } catch (error) {
-    throw new HotsetError(`Cannot write rows to ${segment.path}: ${messageOf(error)}`, { cause: error });
-  }
+  attempt(`Cannot write rows to ${segment.path}`, () => fdatasyncSync(segment.fd));
+  segment.synced = true;
 }
 
 /** Closes a segment and removes its name; a checkpoint's link to it remains. */
