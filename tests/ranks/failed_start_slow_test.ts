@@ -30,7 +30,10 @@ for (const [mode, share] of [["cpu", null], ["cpu", 0.1], ["cached", null], ["ca
     ignore: Deno.build.os !== "linux",
     fn: async () => {
       using directory = new TemporaryDirectory();
-      const config: TrainConfig = { ...configOf(0), mode, ranks: 2, device: mode === "cpu" ? "cpu" : testDevice };
+      const config: TrainConfig = {
+        ...configOf(0),
+        ...{ mode, ranks: 2, device: mode === "cpu" ? "cpu" : testDevice, precision: "fp32" },
+      };
       const dataset = datasetOf(directory, 0);
       using layout = await ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
       const { shape, body: { mostDistinct } } = layout;
