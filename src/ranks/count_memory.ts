@@ -64,6 +64,10 @@ export function countMemory(options: CountOptions): CountedMemory {
   if (options.onDevice) {
     host.bytes.set("copies to and from devices", options.ranks * DEVICE_OVERHEAD.host);
     device.bytes.set("the backend's own", DEVICE_OVERHEAD.device);
+    const { plan: { shape: { dim } }, batchShape: { weightedLookups, lookupCapacity } } = options;
+    const hasRows = options.tablesOnDevice || options.cache !== undefined || options.hotRows !== undefined;
+    // A device allocates them at the first update: the weighted gradient of each lookup, and its position.
+    if (weightedLookups && hasRows) device.bytes.set("gradients of lookups", 4 * lookupCapacity * (dim + 1));
   }
   return { host: host.bytes, device: device.bytes };
 }

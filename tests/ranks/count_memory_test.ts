@@ -152,3 +152,24 @@ for (const mode of ["fae", "hybrid", "gpu"] as const) {
     });
   }
 }
+
+Deno.test("with weights of lookups a device that updates rows takes memory for the gradient of each lookup", () => {
+  const weighted = (mode: Mode) => {
+    const options = optionsOf(mode, 1, "sgd");
+    return { ...options, batchShape: { ...options.batchShape, weightedLookups: true }, onDevice: true };
+  };
+  const purpose = "gradients of lookups";
+  assert.equal(countMemory(weighted("hybrid")).device.get(purpose), undefined);
+  assert.equal(countMemory({ ...optionsOf("gpu", 1, "sgd"), onDevice: true }).device.get(purpose), undefined);
+  using device = openCuda({ device: "emulated" });
+  const [header, segments, bags, weights, gradients, table] = [16, 64, 31, 31, 88, 40].map((words) =>
+    device.allocate(words, "operand")
+  );
+  const before = inUse(device);
+  const shape = { optimizer: "sgd", dim: 4, rank: 0, ranks: 1 } as const;
+  device.updateRows(shape, header, segments, bags, gradients, table, undefined, weights);
+  device.synchronize();
+  for (const mode of ["fae", "gpu"] as const) {
+    assert.equal(countMemory(weighted(mode)).device.get(purpose), inUse(device) - before);
+  }
+});
