@@ -158,7 +158,7 @@ export async function* measureGaps(
   );
   const imported = { data: dataset.directory, out: path("imported"), config: {} };
   await call("importRun", model, () => importRun(tensors, imported, silent));
-  await call("diagnose", "", () => diagnose());
+  await call("diagnose (partly at once)", "", () => diagnose());
   yield* gaps.splice(0);
 
   const random = new Random(1);
@@ -174,7 +174,7 @@ export async function* measureGaps(
 if (import.meta.main) {
   const { values } = parseArgs({
     options: {
-      samples: { type: "string", default: "500000" },
+      samples: { type: "string", default: "200000" },
       scale: { type: "string", default: "10" },
       json: { type: "boolean", default: false },
     },

@@ -1,5 +1,6 @@
 /** Examines the machine: what is available, what is missing, and how to install it. */
 import { cpuOptions, deviceFindings, openHost } from "./backend/open.ts";
+import { breaks } from "./breaks.ts";
 import { mpiFinding } from "./parallel/mpi_finding.ts";
 import { messageOf } from "./errors.ts";
 import { flopsOf } from "./model/shape.ts";
@@ -69,7 +70,7 @@ export async function diagnose(): Promise<Diagnosis> {
     if (key === "bf16" && gemmGflops.onednn === undefined) continue; // already reported as missing
     try {
       using host = await openHost(await cpuOptions(blas, precision));
-      gemmGflops[key] = measureGemm(host);
+      gemmGflops[key] = await measureGemm(host);
       findings.push({ name, found: true, detail: `${gemmGflops[key].toFixed(0)} GFLOP/s on one core, ${host.name}` });
     } catch (error) {
       findings.push({ name, found: false, detail: messageOf(error) });
@@ -79,7 +80,7 @@ export async function diagnose(): Promise<Diagnosis> {
   return {
     findings,
     gemmGflops,
-    copyGbPerSecond: measureCopy(),
+    copyGbPerSecond: await measureCopy(),
     cores,
     kaggleLimit: best * 1e9 / flopsOf(kagglePlan()) * cores,
     kaggleSpeed: await expectedSpeed(),
@@ -87,30 +88,31 @@ export async function diagnose(): Promise<Diagnosis> {
 }
 
 /** Repeats `work` for a while and returns the shortest time of one call in seconds. */
-function bestSeconds(work: () => void): number {
+async function bestSeconds(work: () => void): Promise<number> {
   work();
   let best = Infinity;
   for (const end = performance.now() + MEASURE_MS; performance.now() < end;) {
     const begin = performance.now();
     work();
     best = Math.min(best, performance.now() - begin);
+    if (breaks.due) await breaks.take();
   }
   return best / 1000;
 }
 
-function measureGemm(host: Awaited<ReturnType<typeof openHost>>): number {
+async function measureGemm(host: Awaited<ReturnType<typeof openHost>>): Promise<number> {
   const samples = 1024;
   const shape = { inputs: 512, outputs: 256, activation: "relu" } as const;
   const { inputs, outputs } = shape;
   const [x, weight, bias, y] = [samples * inputs, inputs * outputs, outputs, samples * outputs]
     .map((words) => host.allocate(words, "measurement"));
-  const time = bestSeconds(() => host.linear(shape, samples, x, weight, bias, y));
+  const time = await bestSeconds(() => host.linear(shape, samples, x, weight, bias, y));
   return 2 * samples * inputs * outputs / time / 1e9;
 }
 
-function measureCopy(): number {
+async function measureCopy(): Promise<number> {
   const words = 16 << 20;
   const source = new Float32Array(words).fill(1);
   const target = new Float32Array(words);
-  return 2 * 4 * words / bestSeconds(() => target.set(source)) / 1e9;
+  return 2 * 4 * words / await bestSeconds(() => target.set(source)) / 1e9;
 }

@@ -70,6 +70,7 @@ export async function measureSpeed(config: StepConfig, data: DataShape, ranks: n
   let samples = 0;
   const begin = performance.now();
   for (; performance.now() - begin < MEASURED_MS; samples += batchSize) {
+    if (!group.isReady) await group.ready();
     step();
     if (breaks.due) await breaks.take();
   }

@@ -186,10 +186,7 @@ export class Trainer {
       if (this.#sequence.mustWait(this.#state.step)) await this.#group.ready();
       this.#step();
       if (this.#sequence.switches) await this.#outsideSteps(() => this.#atSwitch());
-      if (this.#state.step % config.printFreq === 0) {
-        await this.#group.drained();
-        this.#progress();
-      }
+      if (this.#state.step % config.printFreq === 0) await this.#progress();
       // An epoch ends with an evaluation; a second one after the same step would count against the patience.
       const ends = this.#sequence.ended;
       if (config.testFreq > 0 && this.#state.step % config.testFreq === 0 && !ends) {
@@ -209,7 +206,7 @@ export class Trainer {
       if (agreed & INTERRUPTED) await this.#interrupt();
       if (agreed & DUE && !ends) await this.#outsideSteps(() => this.#save({ step: true }));
     }
-    this.#progress();
+    await this.#progress();
     this.#state.epoch++;
     this.#sequence.end();
     await this.#outsideSteps(() => this.#evaluate());
@@ -247,10 +244,11 @@ export class Trainer {
     this.#sequence.report((await this.#score("validation", HELD_OUT_SAMPLES)).logloss);
   }
 
-  #progress(): void {
+  async #progress(): Promise<void> {
     const { hotSamples, elapsedMs } = this.#recent;
     const { samples } = this.#losses;
     if (samples === 0) return;
+    await this.#group.drained();
     const loss = this.#takeLoss();
     this.#losses.restart(this.#state.step);
     const now = this.#clock.elapsedMs();

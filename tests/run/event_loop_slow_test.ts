@@ -3,6 +3,7 @@
  * two breaks depends on the machine; they print the longest one.
  */
 import assert from "node:assert/strict";
+import { measureGaps } from "../../bench/event_loop.ts";
 import { resolveConfig } from "../../src/config/config.ts";
 import { writeCriteoLog } from "../../src/dataset/generate.ts";
 import { prepareDataset } from "../../src/dataset/prepare.ts";
@@ -66,4 +67,16 @@ Deno.test("making many sessions lets the event loop turn", async () => {
   using writer = new SessionWriter(directory.join("sessions"), model.rows.reduce((sum, rows) => sum + rows, 0));
   const users = { first: 0, end: model.users };
   await counted("sessions", () => writeWindows(writer, "train", model, { seed: 1, users }), 10);
+});
+
+/** More than any part of the work takes on a machine that does much else, and less than all of it. */
+const LIMIT_MS = 1500;
+
+Deno.test("no long function of the library keeps the event loop waiting for long", async () => {
+  using directory = new TemporaryDirectory();
+  for await (const { what, longest } of measureGaps(directory.path, { samples: 60_000, scale: 50 })) {
+    if (what.endsWith("at once)")) continue;
+    console.log(`${what}: ${longest.toFixed(0)} ms`);
+    assert.ok(longest < LIMIT_MS, `${what}: ${longest} ms`);
+  }
 });
