@@ -59,6 +59,8 @@ const CLEAN = 0, CHANGED = 1;
 const ROW = 0, POSITION = 1, USES = 2, IS_CHANGED = 3, LAST_USE = 4, BEFORE = 5, AFTER = 6, LIST = 7;
 const ENTRY_WORDS = 8;
 const USE = 1, PIN = 1 << 16;
+/** Rows whose memory is read before the first is processed, so that reads overlap instead of waiting for each other. */
+const READ_AHEAD = 256;
 
 /** Plans steps one after the other. Allocates nothing after construction. */
 export class LookAheadPlan {
@@ -70,10 +72,7 @@ export class LookAheadPlan {
   #planned = 0;
   #finished = 0;
 
-  /**
-   * Entries of the rows in fast memory and of announced batches, `ENTRY_WORDS` each, so that an entry is in one cache
-   * line. An entry is identified by the position of its first word.
-   */
+  /** Entries of rows in fast memory or in announced batches, each in one cache line, named by its first word. */
   readonly #entry: Int32Array;
   /** The first free entry; free entries are linked by `AFTER`. */
   #free = NONE;
@@ -88,16 +87,17 @@ export class LookAheadPlan {
   readonly #nextUse: Int32Array;
   readonly #counts: Uint32Array;
 
-  /**
-   * Lists of evictable rows: those without an announced use, then by step modulo lookAhead + 1; clean, then changed
-   * ones.
-   */
+  /** Lists of evictable rows: without an announced use, then by step modulo lookAhead + 1; clean, then changed. */
   readonly #first: Int32Array;
   readonly #last: Int32Array;
   #evictable = 0;
   readonly #freePositions: Uint32Array;
   #freePositionCount: number;
   readonly #moves: StepMoves;
+  /** Places and entries that are read ahead. */
+  readonly #ahead = new Int32Array(READ_AHEAD);
+  /** Depends on the words that were read ahead, so that the compiler keeps the reads. */
+  #read = 0;
 
   /** A plan before its first batch, with the resident rows at their positions. */
   constructor({ resident, slots, batchRows, lookAhead }: PlanOptions) {
@@ -154,9 +154,7 @@ export class LookAheadPlan {
     return this.#announced - this.#finished;
   }
 
-  /**
-   * Position of row i of a planned batch, counted from the oldest unfinished batch in the order of their announcement.
-   */
+  /** Position of row i of a planned batch; batches are counted from the oldest unfinished one. */
   positionIn(batch: number, i: number): number {
     const slot = (this.#finished + batch) % (this.#lookAhead + 1);
     return this.#entry[this.#entries[slot * this.#batchRows + i] + POSITION];
@@ -183,17 +181,19 @@ export class LookAheadPlan {
     const step = this.#announced++;
     const slot = step % (this.#lookAhead + 1);
     this.#counts[slot] = count;
+    const fields = this.#entry, entries = this.#entries, nextUse = this.#nextUse;
     for (let i = 0, use = slot * this.#batchRows; i < count; i++, use++, at += stride) {
+      if (i % READ_AHEAD === 0) this.#readRows(words, at, stride, Math.min(READ_AHEAD, count - i));
       const row = words[at];
       let entry = this.#find(row);
       if (entry === NONE) entry = this.#newEntry(row);
-      if (this.#entry[entry + LAST_USE] !== NONE) this.#nextUse[this.#entry[entry + LAST_USE]] = step;
-      this.#entry[entry + USES] += USE;
-      this.#entry[entry + LAST_USE] = use;
-      this.#entries[use] = entry;
-      this.#nextUse[use] = NONE;
-      // It was among the rows without a use.
-      if (this.#entry[entry + LIST] >= 0 && this.#entry[entry + LIST] < 2) {
+      const lastUse = fields[entry + LAST_USE], list = fields[entry + LIST];
+      if (lastUse !== NONE) nextUse[lastUse] = step;
+      fields[entry + USES] += USE;
+      fields[entry + LAST_USE] = use;
+      entries[use] = entry;
+      nextUse[use] = NONE;
+      if (list === CLEAN || list === CHANGED) { // it was among the rows without a use
         this.#unlink(entry);
         this.#append(entry, step);
       }
@@ -208,11 +208,12 @@ export class LookAheadPlan {
     if (this.#planned === this.#announced) return undefined;
     const slot = this.#planned % (this.#lookAhead + 1);
     const begin = slot * this.#batchRows, end = begin + this.#counts[slot];
-    let missing = 0, listed = 0;
+    const fields = this.#entry, entries = this.#entries;
+    let missing = 0, listed = end - begin; // counted by signs: these branches could not be predicted
     for (let use = begin; use < end; use++) {
-      const entry = this.#entries[use];
-      if (this.#entry[entry + POSITION] === NONE) missing++;
-      else if (this.#entry[entry + LIST] !== NONE) listed++;
+      const entry = entries[use];
+      missing += fields[entry + POSITION] >>> 31;
+      listed -= fields[entry + LIST] >>> 31;
     }
     if (missing > this.#freePositionCount + this.#evictable - listed) return undefined;
     const step = this.#planned++;
@@ -220,18 +221,20 @@ export class LookAheadPlan {
     moves.fetched = moves.written = moves.evicted = 0;
     // Before the first eviction, which must not take them.
     for (let use = begin; use < end; use++) {
-      const entry = this.#entries[use];
-      if (this.#entry[entry + LIST] !== NONE) this.#unlink(entry);
-      this.#entry[entry + USES] += PIN;
+      const entry = entries[use];
+      if (fields[entry + LIST] !== NONE) this.#unlink(entry);
+      fields[entry + USES] += PIN;
     }
     for (let use = begin; use < end; use++) {
-      const entry = this.#entries[use];
-      if (this.#entry[entry + POSITION] !== NONE) continue;
-      const position = this.#freePositionCount > 0
-        ? this.#freePositions[--this.#freePositionCount]
-        : this.#evict(step, moves);
-      this.#entry[entry + POSITION] = position;
-      moves.fetchedRows[moves.fetched] = this.#entry[entry + ROW];
+      const entry = entries[use];
+      if (fields[entry + POSITION] !== NONE) continue;
+      const isFree = this.#freePositionCount > 0;
+      if (!isFree && moves.evicted % READ_AHEAD === 0) {
+        this.#readVictims(step, Math.min(READ_AHEAD, missing - moves.fetched));
+      }
+      const position = isFree ? this.#freePositions[--this.#freePositionCount] : this.#evict(step, moves);
+      fields[entry + POSITION] = position;
+      moves.fetchedRows[moves.fetched] = fields[entry + ROW];
       moves.fetchedPositions[moves.fetched++] = position;
     }
     return moves;
@@ -242,12 +245,13 @@ export class LookAheadPlan {
     if (this.#finished === this.#planned) throw new RangeError("Cannot finish a step: none is planned");
     const slot = this.#finished++ % (this.#lookAhead + 1);
     const begin = slot * this.#batchRows, end = begin + this.#counts[slot];
+    const fields = this.#entry, entries = this.#entries, nextUse = this.#nextUse;
     for (let use = begin; use < end; use++) {
-      const entry = this.#entries[use];
-      if (use < begin + changed) this.#entry[entry + IS_CHANGED] = 1;
-      this.#entry[entry + USES] -= USE + PIN;
-      if (this.#entry[entry + LAST_USE] === use) this.#entry[entry + LAST_USE] = NONE;
-      if (this.#entry[entry + USES] < PIN) this.#append(entry, this.#nextUse[use]);
+      const entry = entries[use];
+      if (use < begin + changed) fields[entry + IS_CHANGED] = 1;
+      const uses = fields[entry + USES] -= USE + PIN;
+      if (fields[entry + LAST_USE] === use) fields[entry + LAST_USE] = NONE;
+      if (uses < PIN) this.#append(entry, nextUse[use]);
     }
   }
 
@@ -266,6 +270,30 @@ export class LookAheadPlan {
         this.#link(entry, list - CHANGED);
       }
     }
+  }
+
+  /** Reads what finding rows needs. */
+  #readRows(words: Uint32Array, at: number, stride: number, count: number): void {
+    for (let i = 0; i < count; i++, at += stride) this.#ahead[i] = this.#home(words[at]);
+    this.#readPlaces(count);
+  }
+
+  /** Reads the best candidates, at most `most`, and what removing them from the hash table needs: the next place. */
+  #readVictims(step: number, most: number): void {
+    let count = 0;
+    for (let entry = this.#victim(step); entry !== NONE && count < most; entry = this.#entry[entry + AFTER]) {
+      this.#ahead[count++] = (this.#home(this.#entry[entry + ROW]) + 1) & this.#mask;
+    }
+    this.#readPlaces(count);
+  }
+
+  /** Reads the hash table at the places in `#ahead`, and then the entries there. */
+  #readPlaces(count: number): void {
+    const fields = this.#entry, table = this.#table, ahead = this.#ahead;
+    let read = 0;
+    for (let i = 0; i < count; i++) ahead[i] = table[ahead[i]];
+    for (let i = 0; i < count; i++) if (ahead[i] !== NONE) read ^= fields[ahead[i]];
+    this.#read = read;
   }
 
   /** Evicts the best candidate and returns its position. */
