@@ -26,7 +26,7 @@ DEVICE u32 ballot(bool vote) { return __nvvm_vote_ballot_sync(0xffffffffu, vote)
 DEVICE bool any(bool vote) { return ballot(vote) != 0; }
 DEVICE float shuffle_from(float value, u32 lane) { return __nvvm_shfl_sync_idx_f32(0xffffffffu, value, lane, 31); }
 
-// Words of the header of a batch, as in src/header.ts.
+// Words of the header of a batch, as in src/batch_header.ts.
 #define HEADER_SAMPLES 0
 #define HEADER_LOOKUPS 1
 #define HEADER_DISTINCT 2
