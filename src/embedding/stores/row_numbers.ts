@@ -60,13 +60,21 @@ export class RowNumbers {
     this.#generations = generations;
     this.#runs = runs;
     const count = runs.length / RUN_WORDS;
-    this.#firstRows = Uint32Array.from(
-      { length: count + 1 },
-      (_, run) => run < count ? this.#word(run, ROW) : this.#rows,
-    );
-    const order = Uint32Array.from({ length: count }, (_, run) => run);
-    this.#byNumber = order.sort((a, b) => this.#word(a, NUMBER) - this.#word(b, NUMBER));
-    this.#firstNumbers = this.#byNumber.map((run) => this.#word(run, NUMBER));
+    this.#firstRows = new Uint32Array(count + 1).fill(this.#rows, count);
+    // Pairs of a run and its first number, which are one little-endian number that is compared first by the latter.
+    const pairs = new Uint32Array(2 * count);
+    for (let run = 0; run < count; run++) {
+      this.#firstRows[run] = this.#word(run, ROW);
+      pairs[2 * run] = run;
+      pairs[2 * run + 1] = this.#word(run, NUMBER);
+    }
+    new BigUint64Array(pairs.buffer).sort();
+    this.#byNumber = new Uint32Array(count);
+    this.#firstNumbers = new Uint32Array(count);
+    for (let i = 0; i < count; i++) {
+      this.#byNumber[i] = pairs[2 * i];
+      this.#firstNumbers[i] = pairs[2 * i + 1];
+    }
     this.#runOfRow = new Search(this.#firstRows, this.#rows);
     this.#runOfNumber = new Search(this.#firstNumbers, next);
   }
@@ -113,7 +121,8 @@ export class RowNumbers {
   /** True if every row has a number of its own, and was created in some generation. */
   #areDistinct(): boolean {
     let [row, number] = [0, 0];
-    for (const [i, run] of this.#byNumber.entries()) {
+    for (let i = 0; i < this.#byNumber.length; i++) {
+      const run = this.#byNumber[i];
       const rows = this.#endOf(run) - this.#firstRows[run];
       const created = this.#generations[this.#word(run, GENERATION)];
       if (rows <= 0 || this.#firstNumbers[i] < number || created === undefined) return false;
@@ -127,10 +136,19 @@ export class RowNumbers {
   /** The numbers after a growth to tables of these rows, with the seed of new rows. Throws HotsetError. */
   grown({ kept, dropped }: RowGrowth, tableRows: readonly number[], seed: number): RowNumbers {
     const generations = [...this.#generations, { seed, tableRows, dropped }];
-    const runs: number[] = [];
-    let [row, next] = [0, this.next];
+    // A run for each kept part and for each run that begins within one, and new rows before each part and at the end.
+    const most = 2 * kept.length + 1 + this.#byNumber.length;
+    const runs = new Uint32Array(RUN_WORDS * most);
+    let [row, next, at] = [0, this.next, 0];
+    const add = (number: number, generation: number, created: number) => {
+      runs[at + ROW] = row;
+      runs[at + NUMBER] = number;
+      runs[at + GENERATION] = generation;
+      runs[at + CREATED] = created;
+      at += RUN_WORDS;
+    };
     const createUntil = (end: number) => {
-      if (row < end) runs.push(row, next, generations.length - 1, row);
+      if (row < end) add(next, generations.length - 1, row);
       next += end - row;
       row = end;
     };
@@ -138,19 +156,14 @@ export class RowNumbers {
       createUntil(first);
       for (let run = this.#runOfRow.lastAtMost(from), old = from, end = from + rows; old < end; run++) {
         const before = old - this.#firstRows[run];
-        runs.push(
-          row,
-          this.#word(run, NUMBER) + before,
-          this.#word(run, GENERATION),
-          this.#word(run, CREATED) + before,
-        );
+        add(this.#word(run, NUMBER) + before, this.#word(run, GENERATION), this.#word(run, CREATED) + before);
         const count = Math.min(this.#endOf(run), end) - old;
         old += count;
         row += count;
       }
     }
     createUntil(sum(tableRows));
-    if (next < NO_ROW) return new RowNumbers(next, generations, Uint32Array.from(runs));
+    if (next < NO_ROW) return new RowNumbers(next, generations, runs.slice(0, at));
     throw new HotsetError(`Cannot grow: ${next} rows have been created, and at most ${NO_ROW - 1} are supported`);
   }
 
@@ -207,11 +220,11 @@ class Search {
   constructor(words: Uint32Array, end: number) {
     this.#words = words;
     this.#shift = Math.max(0, Math.ceil(Math.log2(end / words.length / 2)));
-    const length = Math.ceil(end / 2 ** this.#shift) + 1;
-    this.#firsts = Uint32Array.from(
-      { length },
-      (_, range) => lastAtMost(words, range * 2 ** this.#shift, 0, words.length),
-    );
+    this.#firsts = new Uint32Array(Math.ceil(end / 2 ** this.#shift) + 1);
+    for (let range = 0, at = 0; range < this.#firsts.length; range++) {
+      while (at + 1 < words.length && words[at + 1] <= range * 2 ** this.#shift) at++;
+      this.#firsts[range] = at;
+    }
   }
 
   /** Index of the word; 0 if none is. */
