@@ -4,7 +4,7 @@ import { jsonLines, TINY_MODEL, Workplace } from "./support.ts";
 
 Deno.test("a run of a sweep that diverges is in the table, and the exit status says so, the second time too", async () => {
   using place = new Workplace();
-  place.log("log.tsv", 600);
+  await place.log("log.tsv", 600);
   const sweep = (...args: string[]) =>
     place.run("sweep", "log.tsv", "--learning-rate", "1e30,0.01", "--out", "out", "--quiet", ...TINY_MODEL, ...args);
   for (const time of ["first", "second"]) {
