@@ -58,7 +58,7 @@ function overMappedFile(): RankGroup {
 }
 
 async function overLmdb(): Promise<RankGroup> {
-  const { slots, batchRows, lookAhead } = sizeCache(plan, options, { share: Number(share) }, 0)!;
+  const { slots, batchRows, lookAhead } = sizeCache(plan, options, { memory: { share: Number(share) } }, 0)!;
   const { dim, optimizer, tableRows } = plan.shape;
   const rows = join(folder, "lmdb");
   if (existsSync(rows)) Deno.removeSync(rows, { recursive: true }); // of a process that was killed

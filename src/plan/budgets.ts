@@ -87,7 +87,7 @@ export function planBudgets(options: BudgetOptions): PlannedBudget[] {
   return SHARES.map((share): PlannedBudget => {
     const budget = { share, host: Math.round(host - (1 - share) * tables) };
     const sizes = { batchShape, mostDistinct: { cold: Math.ceil(distinct) }, ranks: 1 };
-    const cache = sizeCache(model, sizes, { share }, 0);
+    const cache = sizeCache(model, sizes, { memory: { share } }, 0);
     if (cache === undefined) {
       const samplesPerSecond = speed ?? null;
       return { ...budget, disk: 0, fetchShare: 0, readShare: 0, samplesPerSecond };

@@ -167,7 +167,7 @@ export async function openRanks(
   const options = { plan, ...batches, ranks, host, clipNorm: config.clipNorm };
   const tablesOnDevice = config.mode === "gpu";
   const cache = tier && config.mode === "cpu" && plan.rows > 0
-    ? sizeCache(plan, { ...batches, ranks, precision: cpuPrecision(config) }, tier.memory, Deno.memoryUsage().rss)
+    ? sizeCache(plan, { ...batches, ranks, precision: cpuPrecision(config) }, tier, Deno.memoryUsage().rss)
     : undefined;
   if (device === undefined && cache !== undefined) return await openCached(options, hostOptions, cache, tier!, tell);
   await using opening = new AsyncDisposableStack(); // ends the ranks if something fails after they have started
@@ -260,7 +260,7 @@ export async function openDeviceCached(
   // Host memory sees the rows that move to and from the devices as its batches.
   const mostDistinct = { cold: 2 * batchRows };
   const groups = { batchShape, mostDistinct, ranks, lookAhead: GROUPS_AHEAD, threads: workers ? ranks : 0 };
-  const onHost = tier && sizeCache(plan, groups, tier.memory, Deno.memoryUsage().rss);
+  const onHost = tier && sizeCache(plan, groups, tier, Deno.memoryUsage().rss);
   if (onHost === undefined) {
     unused.move();
     const group = new DeviceCachedRanks(opening.use(await startOnDevices(options, config, hostOptions, workers)));
@@ -370,7 +370,7 @@ function sizeShared(
   const sizes = { ...batches, ranks: world.size, hosts: peers.size, processes: node.size };
   const share = node.size / machine.size;
   const memory = tier.memory !== null && "bytes" in tier.memory ? { bytes: share * tier.memory.bytes } : tier.memory;
-  const own = together(world, () => sizeCache(plan, sizes, memory, resident, share * memoryRoom()));
+  const own = together(world, () => sizeCache(plan, sizes, { ...tier, memory }, resident, share * memoryRoom()));
   const least = (a: CacheSizes, b: CacheSizes) => b.slots < a.slots ? b : a;
   const some = world.gather(own ?? null).filter((sizes) => sizes !== null);
   return some.length === 0 ? undefined : some.reduce(least);

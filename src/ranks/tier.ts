@@ -21,6 +21,8 @@ export interface Tier {
   readonly files: ((host: number) => RowFiles) | undefined;
   /** Null to keep all rows in memory if they fit in the available memory. */
   readonly memory: MemoryBudget | null;
+  /** Bytes of the numbers of the rows of the checkpoint that is loaded, if its tables have grown; default 0. */
+  readonly numberBytes?: number | undefined;
 }
 
 /** A directory for rows. */
@@ -29,7 +31,7 @@ export interface RowFiles extends Disposable {
 }
 
 /** The place for rows of a run: a directory in the run's, whose name identifies the process that it ends with. */
-export function tierOf(run: string, memory: MemoryBudget | null): Tier {
+export function tierOf(run: string, memory: MemoryBudget | null, numberBytes?: number): Tier {
   const files = (host: number) =>
     attempt(`Cannot write rows to ${run}`, () => {
       // Of another name for each host: all begin at once, and each removes what it left.
@@ -40,7 +42,7 @@ export function tierOf(run: string, memory: MemoryBudget | null): Tier {
       };
       return { path: directory.temporary, [Symbol.dispose]: remove };
     });
-  return { directory: run, files, memory };
+  return { directory: run, files, memory, numberBytes };
 }
 
 /** Number of rows in memory, and how many batches ahead they are prefetched. */
@@ -104,7 +106,7 @@ export function sizeCache(
     lookAhead = lookAheadOf(ranks),
     threads = ranks > hosts * processes ? ranks : 0,
   }: BatchSizes,
-  memory: MemoryBudget | null,
+  { memory, numberBytes = 0 }: Pick<Tier, "memory" | "numberBytes">,
   resident: number,
   room: number = memoryRoom(),
 ): CacheSizes | undefined {
@@ -129,7 +131,7 @@ export function sizeCache(
   const jobs = (lookAhead + 1) * batchRows * (rowBytes + 8);
   const scratch = batchShape.lookupCapacity * (rowBytes + 16);
   const plans = processes * (lookAhead + 1) * batchRows * ANNOUNCED_BYTES;
-  const overhead = rest + jobs + scratch + PLACE_BYTES * rows + plans;
+  const overhead = rest + jobs + scratch + PLACE_BYTES * rows + numberBytes + plans;
   const slots = Math.floor((budget - overhead) / slotBytes);
   if (slots >= least) return sizes(Math.min(slots, rows));
   const minimum = `${Math.ceil((overhead + least * slotBytes) / 2 ** 20)}MiB`;

@@ -268,7 +268,9 @@ async function score(
   report: Report,
   take: (split: Split, scores: Scores, state: TrainingState) => void | Promise<void>,
 ): Promise<void> {
-  const { model, rowLog } = await withBest(run, trained, ({ body }) => body);
+  const { body: { model, rowLog }, numberBytes } = await withBest(run, trained, ({ body, savedRows }) => {
+    return { body, numberBytes: savedRows?.numbers?.bytes };
+  });
   const rows = dataset.body.tables.map((table) => table.rows);
   if (
     JSON.stringify(rows) !== JSON.stringify(model.tableRows) || dataset.denseFeatures !== (model.bottom[0] ?? 0) ||
@@ -294,7 +296,7 @@ async function score(
   } as const;
   const directory = dirname(resolve(run));
   const files = rowLog === undefined ? () => TemporaryDirectory.beside(join(directory, "rows")) : undefined;
-  const tier = { directory, files, memory };
+  const tier = { directory, files, memory, numberBytes };
   await using group = await openRanks(config, planModel(model), { batchShape }, undefined, undefined, tier);
   const state = await withBest(run, trained, async (checkpoint) => {
     await group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load", fraction }));

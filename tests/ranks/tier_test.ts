@@ -18,8 +18,8 @@ const SIZES = { batchShape: SHAPE, mostDistinct: { cold: 3000 }, ranks: 1 };
 const RESIDENT = 200 << 20;
 const GIB = 2 ** 30;
 
-function slots(memory: MemoryBudget | null, available?: number): number | undefined {
-  return sizeCache(PLAN, SIZES, memory, RESIDENT, available)?.slots;
+function slots(memory: MemoryBudget | null, available?: number, numberBytes?: number): number | undefined {
+  return sizeCache(PLAN, SIZES, { memory, numberBytes }, RESIDENT, available)?.slots;
 }
 
 Deno.test("a budget in bytes holds rows, what is known of them, and all else; one that holds everything needs no disk", () => {
@@ -27,6 +27,8 @@ Deno.test("a budget in bytes holds rows, what is known of them, and all else; on
   const [one, two] = [slots({ bytes: GIB })!, slots({ bytes: 2 * GIB })!];
   assert.ok(one * 512 < GIB - RESIDENT && one * 512 > 0.5 * GIB, `${one}`);
   assert.ok(Math.abs((two - one) * 564 - GIB) < 1000, `${two - one}`);
+  const numbered = slots({ bytes: GIB }, undefined, 100 << 20)!;
+  assert.ok(Math.abs((one - numbered) * 564 - (100 << 20)) < 1000, "the store has a copy of the numbers of rows");
   assert.equal(slots({ bytes: 6 * GIB }), undefined);
   assert.throws(() => slots({ bytes: 300 << 20 }), (error) => {
     const least = /of which two batches of rows take .*; choose --memory (\d+)MiB or/.exec((error as Error).message);

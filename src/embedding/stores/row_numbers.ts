@@ -34,6 +34,8 @@ interface Generation {
  * the first row's position when it was created.
  */
 const ROW = 0, NUMBER = 1, GENERATION = 2, CREATED = 3, RUN_WORDS = 4;
+/** Bytes of a run with its places in the orders of rows and of numbers, and at most four words for searches. */
+const RUN_BYTES = 4 * (RUN_WORDS + 3 + 4);
 /** Words before the generations: the next number, the number of tables, and that of generations. */
 const HEADER_WORDS = 3;
 /** With more runs than these, and than one for so many rows, rows should be written again under new numbers. */
@@ -105,6 +107,11 @@ export class RowNumbers {
   /** True if dropped rows have left so many gaps that the numbers take too much memory. */
   get areScattered(): boolean {
     return this.#byNumber.length > Math.max(MANY_RUNS, this.#rows / ROWS_OF_RUN);
+  }
+
+  /** Bytes of memory that they take, at most. */
+  get bytes(): number {
+    return RUN_BYTES * this.#byNumber.length;
   }
 
   /** A description of all of this. */
