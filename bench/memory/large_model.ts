@@ -3,7 +3,7 @@
  * with smaller tables in memory: the terabyte preset with Adagrad on generated clicks, one epoch. Prints the time from
  * the layout to the end of the first step, the speed, the peak memory and the bytes of rows on disk.
  *
- *     deno run -A bench/memory/large_model.ts [--write] [SAMPLES] [BUDGET]      # 10000000 6GiB
+ *     deno task bench:large [--write] [SAMPLES] [BUDGET]      # 10000000 6GiB
  *
  * Without root there is no control group, which the output says. `--write` writes the table to docs/tiers.md. Data is
  * generated once, under hotset/bench.

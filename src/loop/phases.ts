@@ -86,6 +86,7 @@ const PHASES: Readonly<Record<string, string>> = {
   upload: "copies",
   download: "copies",
   pool: "pooling",
+  add: "sums of gradients",
   loss: "loss",
   squares: "gradient clipping",
   rowSquares: "gradient clipping",
