@@ -56,6 +56,7 @@ export function fingerprint(value: unknown): string {
 
 /** The bytes of an array. */
 export function bytesOf(array: Words): Uint8Array {
+  if (array instanceof Uint8Array) return array; // a step that reads a batch makes no other view
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }
 
