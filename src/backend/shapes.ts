@@ -2,8 +2,8 @@
 import type { OptimizerName } from "../optimizer/optimizers.ts";
 
 /**
- * `Backend.cachedWords` of the CPU backend, the same on all processors because the bits depend on it; docs/performance.md
- * has the measurement.
+ * `Backend.cachedWords` of the CPU backend, the same on all processors because the bits depend on it; see docs/performance.md,
+ * "Against the machine's limit".
  */
 export const CPU_CACHED_WORDS = 1.5 * 2 ** 20;
 
