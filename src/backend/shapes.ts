@@ -2,8 +2,8 @@
 import type { OptimizerName } from "../optimizer/optimizers.ts";
 
 /**
- * `Backend.cachedWords` of the CPU backend, the same on all processors because the bits depend on it; see docs/performance.md,
- * "Against the machine's limit".
+ * `Backend.cachedWords` of the CPU backend, the same on all processors because the bits depend on it. See "Against the
+ * machine's limit" in docs/performance.md.
  */
 export const CPU_CACHED_WORDS = 1.5 * 2 ** 20;
 
