@@ -40,6 +40,16 @@ export interface CountedWork {
   readonly recorded: boolean;
 }
 
+/** What is counted. */
+export interface CountingOptions {
+  /** `bf16` counts the copies that products on a CPU make of their operands; default fp32. */
+  readonly precision?: CpuPrecision | undefined;
+  /** `Backend.cachedWords` of the backend that is counted. */
+  readonly cachedWords?: number | undefined;
+  /** True if a product also adds the bias and computes a ReLU, as cuBLASLt's do; default false. */
+  readonly fusedBias?: boolean | undefined;
+}
+
 /** Adds up bytes by the labels of allocations, and the work of a step. Serves as a host or a device. */
 export class CountingBackend implements HostBackend {
   readonly name = "counting";
@@ -54,12 +64,13 @@ export class CountingBackend implements HostBackend {
   #recorded = false;
   #distinct = 0;
   readonly #precision: CpuPrecision;
+  readonly #fusedBias: boolean;
   #operands: Bf16Copies<CopyMemory> | undefined;
 
-  /** `bf16` counts the copies that products on a CPU make of their operands. */
-  constructor(precision: CpuPrecision = "fp32", cachedWords?: number) {
+  constructor({ precision = "fp32", cachedWords, fusedBias = false }: CountingOptions = {}) {
     this.#precision = precision;
     this.cachedWords = cachedWords;
+    this.#fusedBias = fusedBias;
     this.startRank();
   }
 
@@ -146,9 +157,9 @@ export class CountingBackend implements HostBackend {
     this.#operands?.prepare(shape, x, weight);
   }
 
-  linear({ inputs, outputs }: LinearShape, samples: number): void {
+  linear({ inputs, outputs, activation }: LinearShape, samples: number): void {
     this.#product(samples, inputs, outputs);
-    this.#count(2 * samples * outputs + outputs);
+    if (!this.#fusedBias || activation === "sigmoid") this.#count(2 * samples * outputs + outputs);
   }
 
   linearBackward({ inputs, outputs, activation }: LinearShape, samples: number, { dX }: LinearGradients): void {

@@ -68,7 +68,7 @@ export function planTime(options: TimeOptions, { mode, onDevice }: Placement, ma
   const distinct = Math.round(options.distinct);
   const fetched = Math.min(distinct, Math.round(options.fetched));
   const counted: CountOptions = {
-    ...{ plan, batchShape, ranks, onDevice, tablesOnDevice: mode === "gpu" },
+    ...{ plan, batchShape, ranks, onDevice, tablesOnDevice: mode === "gpu", fusedBias: true },
     hotRows: mode === "fae" ? new Uint32Array(hotRows) : undefined,
     cache: cached ? { slots: 2 * distinct, batchRows: distinct } : undefined,
   };

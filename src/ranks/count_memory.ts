@@ -28,6 +28,8 @@ export interface CountOptions extends Omit<TrainStateOptions, "device" | "host" 
   readonly onDevice: boolean;
   /** Of products on the CPU; default fp32. */
   readonly precision?: CpuPrecision | undefined;
+  /** True if products on a device add the bias and compute a ReLU (`--activations cublaslt`); default false. */
+  readonly fusedBias?: boolean;
 }
 
 /** One rank's side of a group without others, which counts what devices would exchange. */
@@ -143,9 +145,10 @@ function moveRows(state: TrainState, ranks: readonly Rank[], fetched: number, st
   }
 }
 
-function openCounted({ onDevice, precision, ...options }: CountOptions, given?: CountingBackend) {
-  const host = given ?? new CountingBackend(precision, onDevice ? undefined : CPU_CACHED_WORDS);
-  const device = new CountingBackend();
+function openCounted({ onDevice, precision, fusedBias, ...options }: CountOptions, given?: CountingBackend) {
+  const cachedWords = onDevice ? undefined : CPU_CACHED_WORDS;
+  const host = given ?? new CountingBackend({ precision, cachedWords });
+  const device = new CountingBackend({ fusedBias });
   const { ranks: size } = options;
   const alone = onDevice && size === 1 && options.cache === undefined; // with a cache it has a thread of its own
   const state = allocateTrainState({ ...options, host, device: !onDevice ? host : alone ? device : undefined });

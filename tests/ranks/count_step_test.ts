@@ -73,3 +73,8 @@ Deno.test("countStep(): devices exchange dense gradients, and those of the rows 
   assert.equal(countStep(two, { ...cold, distinct: 20 }).bytesFromRanks, dense + POOLED_BYTES / 2);
   assert.equal(countStep({ ...options, ranks: 2, hotRows: undefined }, cold).bytesFromRanks, dense);
 });
+
+Deno.test("countStep(): with cuBLASLt a layer's forward pass is one kernel instead of two", () => {
+  const [fused, apart] = [true, false].map((fusedBias) => countStep({ ...options, fusedBias }, cold).device.kernels);
+  assert.equal(apart.length - fused.length, 4); // two layers in each MLP
+});
