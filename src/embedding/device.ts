@@ -3,16 +3,15 @@
  * update from gradients that the devices exchange.
  */
 import type { Parts } from "../breaks.ts";
-import type { Backend, Buffer, RowUpdateShape } from "../backend/backend.ts";
+import type { Buffer } from "../backend/backend.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import { InitialRows, rowChunks } from "./initialise.ts";
+import { MatrixLookups } from "./lookups.ts";
 import { ReplicaExchange, type ReplicaLists } from "./replica_exchange.ts";
 import {
   type BatchSlot,
   type BoundTables,
   type EmbeddingTables,
-  type LookupViews,
-  lookupViews,
   matricesOf,
   type RowBlock,
   type RowMatrix,
@@ -36,11 +35,10 @@ export class DeviceTables implements EmbeddingTables {
 
   /** No batch in training has more than `mostDistinct` distinct rows. */
   constructor(context: TableContext, matrix: RowMatrix, mostDistinct: number) {
-    const { device, batchShape, shape, pooledGradients, groups: { devices } } = context;
+    const { device, shape, groups: { devices } } = context;
     this.#context = context;
     this.#matrix = matrix;
-    this.#exchange = devices &&
-      new ReplicaExchange(device, devices, batchShape, shape, mostDistinct, pooledGradients);
+    this.#exchange = devices && new ReplicaExchange(context, devices, mostDistinct);
     const width = Math.max(shape.dim, rowStateWords(shape.optimizer, shape.dim));
     this.#staging = {
       rows: device.allocate(ROWS_AT_ONCE, "rows to move"),
@@ -49,11 +47,9 @@ export class DeviceTables implements EmbeddingTables {
   }
 
   bind(slot: BatchSlot): BoundTables {
-    const { device } = this.#context;
-    const views = lookupViews(this.#context, device, slot.deviceBlock);
     return this.#exchange === undefined
-      ? new DeviceLookups(this.#context, this.#matrix, slot, views)
-      : new ReplicaLookups(this.#context, this.#matrix, slot, views, this.#exchange);
+      ? new MatrixLookups(this.#context, this.#matrix, slot)
+      : new ReplicaLookups(this.#context, this.#matrix, slot, this.#exchange);
   }
 
   *initialise(seed: number): Parts<void> {
@@ -98,72 +94,13 @@ export class DeviceTables implements EmbeddingTables {
   }
 }
 
-/** Lookups in the matrix of a single device. */
-class DeviceLookups implements BoundTables, TableLookups {
-  readonly recordable = true;
-  readonly shared = false;
-  readonly #device: Backend;
-  readonly #bagsOfSample: number;
-  readonly #update: RowUpdateShape;
-  readonly #gradients: Buffer;
-  protected readonly slot: BatchSlot;
-  protected readonly views: LookupViews;
-  protected readonly matrix: RowMatrix;
-
-  constructor(context: TableContext, matrix: RowMatrix, slot: BatchSlot, views: LookupViews) {
-    const { device, shape: { dim, optimizer }, batchShape, pooledGradients } = context;
-    this.#device = device;
-    this.#bagsOfSample = batchShape.tables;
-    this.#update = { optimizer, dim, rank: 0, ranks: 1 };
-    this.#gradients = pooledGradients;
-    this.slot = slot;
-    this.views = views;
-    this.matrix = matrix;
-  }
-
-  get deviceWords(): number {
-    return this.slot.batch.usedWords;
-  }
-
-  prepare(_training: boolean): TableLookups {
-    return this;
-  }
-
-  pool(samples: number, pooled: Buffer): void {
-    const { indices, offsets, lookupWeights } = this.views;
-    const bags = samples * this.#bagsOfSample;
-    this.#device.pool(bags, this.#update.dim, this.matrix.weights, indices, offsets, pooled, lookupWeights);
-  }
-
-  update(_samples: number): void {
-    const { header, segments, segmentBags, segmentWeights } = this.views;
-    const { weights, state } = this.matrix;
-    this.#device.updateRows(
-      this.#update,
-      header,
-      segments,
-      segmentBags,
-      this.#gradients,
-      weights,
-      state,
-      segmentWeights,
-    );
-  }
-}
-
 /** Lookups in one of several replicas. */
-class ReplicaLookups extends DeviceLookups {
+class ReplicaLookups extends MatrixLookups {
   readonly #exchange: ReplicaExchange;
   readonly #lists: ReplicaLists | undefined;
 
-  constructor(
-    context: TableContext,
-    matrix: RowMatrix,
-    slot: BatchSlot,
-    views: LookupViews,
-    exchange: ReplicaExchange,
-  ) {
-    super(context, matrix, slot, views);
+  constructor(context: TableContext, matrix: RowMatrix, slot: BatchSlot, exchange: ReplicaExchange) {
+    super(context, matrix, slot);
     this.#exchange = exchange;
     this.#lists = exchange.newLists();
   }
@@ -179,6 +116,6 @@ class ReplicaLookups extends DeviceLookups {
   }
 
   override update(_samples: number): void {
-    this.#exchange.update(this.views, this.#lists, this.matrix.weights, this.matrix.state);
+    this.#exchange.update(this.views, this.#lists, this.matrix);
   }
 }

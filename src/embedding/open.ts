@@ -6,7 +6,8 @@ import { HostTables } from "./host.ts";
 import { NoTables } from "./none.ts";
 import { TransferredTables } from "./transferred.ts";
 import { ReplicatedTables } from "./replicated.ts";
-import { type HostExchange, HostReplicaTables, ShardedTables } from "./sharded.ts";
+import type { RowExchange } from "./row_exchange.ts";
+import { HostReplicaTables, ShardedTables } from "./sharded.ts";
 import type { EmbeddingTables, RowMatrix, TableContext } from "./tables.ts";
 
 /** Buffers and placement of a run's rows. */
@@ -19,8 +20,8 @@ export interface TableMemory {
   readonly hostGradients: Buffer | undefined;
   /** Maximum number of distinct rows in a batch in training, for each kind. */
   readonly mostDistinct: Readonly<Record<BatchKind, number>>;
-  /** Exchange of rows with other hosts; undefined if `full` has all rows. */
-  readonly hosts?: HostExchange | undefined;
+  /** Exchanges of rows with other hosts, one for each batch in flight; undefined if `full` has all rows. */
+  readonly exchanges?: readonly RowExchange[] | undefined;
 }
 
 /** Opens the tables of one rank. */
@@ -34,18 +35,18 @@ export function openTables(context: TableContext, memory: TableMemory): Embeddin
 
 function openFull(
   context: TableContext,
-  { full, hostGradients, hosts, mostDistinct }: TableMemory,
+  { full, hostGradients, exchanges, mostDistinct }: TableMemory,
 ): EmbeddingTables {
   const inHostMemory = (onHost: TableContext) =>
-    hosts === undefined ? new HostTables(onHost, full) : new ShardedTables(onHost, full, hosts);
+    exchanges === undefined ? new HostTables(onHost, full) : new ShardedTables(onHost, full, exchanges);
   if (hostComputes(context)) return inHostMemory(context);
   if (full.backend === context.device) return new DeviceTables(context, full, mostDistinct.cold);
   return new TransferredTables(context, hostGradients!, inHostMemory);
 }
 
-function openReplica(context: TableContext, hot: RowMatrix, { hosts, mostDistinct }: TableMemory): EmbeddingTables {
+function openReplica(context: TableContext, hot: RowMatrix, { exchanges, mostDistinct }: TableMemory): EmbeddingTables {
   if (!hostComputes(context)) return new DeviceTables(context, hot, mostDistinct.hot);
-  return hosts === undefined ? new HostTables(context, hot) : new HostReplicaTables(context, hot, hosts);
+  return exchanges === undefined ? new HostTables(context, hot) : new HostReplicaTables(context, hot, exchanges);
 }
 
 function hostComputes({ device, host }: TableContext): boolean {

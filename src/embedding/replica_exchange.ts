@@ -10,11 +10,11 @@
  *
  * An all-reduce over whole tables would never be smaller: a batch has at most as many distinct rows as the tables.
  */
-import type { Backend, Buffer } from "../backend/backend.ts";
-import type { OptimizerName } from "../optimizer/optimizers.ts";
+import type { Buffer, RowUpdateShape } from "../backend/backend.ts";
 import { type Batch, type BatchShape, SEGMENTS_END } from "../layout/batch.ts";
 import { consecutive, type ProcessGroup, type RankParts } from "../parallel/process_group.ts";
 import { samplesOfRank } from "../parallel/shares.ts";
+import type { LookupViews, RowMatrix, TableContext } from "./tables.ts";
 
 /** What ranks exchange: gradients of pooled rows, or sums of gradients of distinct rows. */
 export type ExchangeKind = "pooled" | "rows";
@@ -29,14 +29,6 @@ export function exchangeKind(shape: BatchShape, mostDistinct: number, ranks: num
   return 2 * mostDistinct < pooledGradientWords(shape, 1, ranks) ? "rows" : "pooled";
 }
 
-/** A batch's inputs of the update on the device, where the rows are. */
-export interface ExchangeViews {
-  readonly header: Buffer;
-  readonly segments: Buffer;
-  readonly segmentBags: Buffer;
-  readonly segmentWeights?: Buffer | undefined;
-}
-
 /** For kind `rows`, on the device: the first bag of each distinct row of a batch, and the segments of its sums. */
 export interface ReplicaLists {
   readonly block: Buffer;
@@ -47,13 +39,11 @@ export interface ReplicaLists {
 /** The exchange of one replica. */
 export class ReplicaExchange {
   readonly kind: ExchangeKind;
-  readonly #device: Backend;
+  readonly #context: TableContext;
   readonly #devices: ProcessGroup<Buffer>;
-  readonly #optimizer: OptimizerName;
-  readonly #dim: number;
+  readonly #update: RowUpdateShape;
   readonly #mostDistinct: number;
-  readonly #pooledGradients: Buffer;
-  /** This rank's part of them, and the parts of all. */
+  /** This rank's part of the gradients of pooled rows, and the parts of all. */
   readonly #ownPooledGradients: Buffer;
   readonly #parts: RankParts;
   readonly #sums: Buffer;
@@ -61,28 +51,20 @@ export class ReplicaExchange {
   readonly #counting: Buffer;
   readonly #lists: Uint32Array;
 
-  /** `pooledGradients` has pooledGradientWords, all zero but for this rank's samples. */
-  constructor(
-    device: Backend,
-    devices: ProcessGroup<Buffer>,
-    shape: BatchShape,
-    model: { readonly optimizer: OptimizerName; readonly dim: number },
-    mostDistinct: number,
-    pooledGradients: Buffer,
-  ) {
+  /** The gradients of pooled rows are all zero but for this rank's samples. */
+  constructor(context: TableContext, devices: ProcessGroup<Buffer>, mostDistinct: number) {
+    const { device, batchShape, shape: { dim, optimizer }, pooledGradients } = context;
     const { rank, size } = devices;
-    this.kind = exchangeKind(shape, mostDistinct, size);
-    this.#device = device;
+    this.kind = exchangeKind(batchShape, mostDistinct, size);
+    this.#context = context;
     this.#devices = devices;
-    this.#optimizer = model.optimizer;
-    this.#dim = model.dim;
+    this.#update = { optimizer, dim, rank: 0, ranks: 1 };
     this.#mostDistinct = mostDistinct;
-    this.#pooledGradients = pooledGradients;
-    const words = pooledGradientWords(shape, model.dim, size) / size;
+    const words = pooledGradientWords(batchShape, dim, size) / size;
     this.#ownPooledGradients = device.view(pooledGradients, rank * words, words);
     this.#parts = consecutive(new Array(size).fill(words));
     const rows = this.kind === "rows" ? mostDistinct : 0;
-    this.#sums = device.allocate(rows * model.dim, "sums of row gradients");
+    this.#sums = device.allocate(rows * dim, "sums of row gradients");
     this.#counting = device.allocate(rows, "lists of distinct rows");
     device.upload(Uint32Array.from({ length: rows }, (_, row) => row), this.#counting);
     this.#lists = new Uint32Array(rows + 1 + 2 * (rows + 1));
@@ -93,12 +75,13 @@ export class ReplicaExchange {
    */
   newLists(): ReplicaLists | undefined {
     if (this.kind === "pooled") return undefined;
-    const block = this.#device.allocate(this.#lists.length, "lists of distinct rows");
+    const { device } = this.#context;
+    const block = device.allocate(this.#lists.length, "lists of distinct rows");
     const offsets = this.#mostDistinct + 1;
     return {
       block,
-      offsets: this.#device.view(block, 0, offsets),
-      segments: this.#device.view(block, offsets, this.#lists.length - offsets),
+      offsets: device.view(block, 0, offsets),
+      segments: device.view(block, offsets, this.#lists.length - offsets),
     };
   }
 
@@ -114,35 +97,22 @@ export class ReplicaExchange {
     lists.fill(lookups, distinct, first);
     lists[first + 2 * distinct] = SEGMENTS_END;
     lists[first + 2 * distinct + 1] = distinct;
-    this.#device.upload(lists.subarray(0, first + 2 * (distinct + 1)), block);
+    this.#context.device.upload(lists.subarray(0, first + 2 * (distinct + 1)), block);
   }
 
   /** Exchanges what ranks computed for the loaded batch and updates this rank's replica. */
-  update(
-    { header, segments, segmentBags, segmentWeights }: ExchangeViews,
-    lists: ReplicaLists | undefined,
-    weights: Buffer,
-    state: Buffer | undefined,
-  ): void {
-    const device = this.#device;
-    const shape = { optimizer: this.#optimizer, dim: this.#dim, rank: 0, ranks: 1 };
+  update(views: LookupViews, lists: ReplicaLists | undefined, { weights, state }: RowMatrix): void {
+    const { header, segments, segmentBags, segmentWeights } = views;
+    const { device, pooledGradients } = this.#context;
+    const update = this.#update;
     if (lists === undefined) {
-      this.#devices.allGather(this.#ownPooledGradients, this.#pooledGradients, this.#parts);
-      device.updateRows(
-        shape,
-        header,
-        segments,
-        segmentBags,
-        this.#pooledGradients,
-        weights,
-        state,
-        segmentWeights,
-      );
+      this.#devices.allGather(this.#ownPooledGradients, pooledGradients, this.#parts);
+      device.updateRows(update, header, segments, segmentBags, pooledGradients, weights, state, segmentWeights);
       return;
     }
     const rows = this.#mostDistinct;
-    device.pool(rows, this.#dim, this.#pooledGradients, segmentBags, lists.offsets, this.#sums, segmentWeights);
+    device.pool(rows, update.dim, pooledGradients, segmentBags, lists.offsets, this.#sums, segmentWeights);
     this.#devices.allReduce(this.#sums);
-    device.updateRows(shape, header, lists.segments, this.#counting, this.#sums, weights, state);
+    device.updateRows(update, header, lists.segments, this.#counting, this.#sums, weights, state);
   }
 }

@@ -10,24 +10,20 @@
  * The ranks of a host divide the work in lanes: the s-th distinct row of a batch belongs to lane s % locals, and each lane
  * communicates with the same lane of the other hosts. Sums are in the order of hosts, so results do not depend on timing.
  */
-import { type Buffer, Header, HEADER_WORDS, type HostBackend, type RowUpdateShape } from "../backend/backend.ts";
+import { type Buffer, Header, HEADER_WORDS, type RowUpdateShape } from "../backend/backend.ts";
 import { OPTIMIZER_WORDS } from "../batch_header.ts";
 import { DONE } from "../parallel/host_group.ts";
 import { consecutive, type ProcessGroups, type RankParts, setParts, type Work } from "../parallel/process_group.ts";
 import { samplesOfRank } from "../parallel/shares.ts";
 import { type Batch, type BatchShape, SEGMENTS_END } from "../layout/batch.ts";
 import { EARLY, ExchangePlan, LATE, type Phase, startPlaces } from "./exchange_plan.ts";
-import type { EmbeddingShape, RowMatrix } from "./tables.ts";
+import type { RowMatrix, TableContext } from "./tables.ts";
 
 /** Words of lists by lookup, here and in the plan, and of lists of weights. */
 const LIST_WORDS = 12, WEIGHT_WORDS = 2;
 
 /** Buffers of an exchange. `fetched` (lookupCapacity, dim) and `pooledGradients` are shared by a host's ranks. */
-export interface RowExchangeMemory {
-  readonly shape: EmbeddingShape;
-  readonly batchShape: BatchShape;
-  readonly host: HostBackend;
-  readonly pooledGradients: Buffer;
+export interface RowExchangeMemory extends Pick<TableContext, "shape" | "batchShape" | "host" | "pooledGradients"> {
   readonly fetched: Buffer;
   /** True if some rows of the shard are on disk, and a `CachedShard` sets the positions of the others. */
   readonly located: boolean;
@@ -266,16 +262,10 @@ export class RowExchange {
     words[Header.learningRate] = batch.words[Header.learningRate];
     words[Header.rowL2] = batch.words[Header.rowL2];
     for (let i = Header.optimizer; i < Header.optimizer + OPTIMIZER_WORDS; i++) words[i] = batch.words[i];
+    const { buffer: header } = this.#header;
     const { buffer: segments } = this.#segments;
-    host.updateRows(
-      this.#rowUpdate,
-      this.#header.buffer,
-      segments,
-      this.#vectors.buffer,
-      this.incoming,
-      weights,
-      state,
-    );
+    const { buffer: vectors } = this.#vectors;
+    host.updateRows(this.#rowUpdate, header, segments, vectors, this.incoming, weights, state);
   }
 
   #updateBySums(batch: Batch, hot: RowMatrix): void {

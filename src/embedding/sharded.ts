@@ -5,15 +5,15 @@
  */
 import type { Parts } from "../breaks.ts";
 import type { Buffer, HostBackend } from "../backend/backend.ts";
-import { consecutive, type ProcessGroups } from "../parallel/process_group.ts";
+import { consecutive } from "../parallel/process_group.ts";
 import type { Batch } from "../layout/batch.ts";
-import { HostLookups, HostTables, RowList } from "./host.ts";
+import { HostTables } from "./host.ts";
 import { InitialRows } from "./initialise.ts";
+import { MatrixLookups } from "./lookups.ts";
 import type { RowExchange } from "./row_exchange.ts";
 import {
   type BatchSlot,
   type BoundTables,
-  type EmbeddingTables,
   lookupViews,
   matricesOf,
   ownIndices,
@@ -24,46 +24,40 @@ import {
   type TableLookups,
 } from "./tables.ts";
 
-/** The exchange of rows between ranks of different hosts. */
-export interface HostExchange {
-  /** One for each batch in flight; slots for batches use them in turn. */
-  readonly exchanges: readonly RowExchange[];
-}
-
 /** The slot whose rows are in flight for a later step. */
 interface Ahead {
   bound: BoundShardedTables | undefined;
 }
 
-/** The shard of this host, and the connection to the others. */
-export class ShardedTables implements EmbeddingTables {
-  readonly #context: TableContext;
-  readonly #shard: RowMatrix;
-  readonly #groups: ProcessGroups<Buffer>;
-  readonly #exchanges: readonly RowExchange[];
-  readonly #list: RowList;
-  readonly #ahead: Ahead = { bound: undefined };
+/** Tables over several hosts: one exchange of rows for each batch in flight, which slots for batches use in turn. */
+abstract class ExchangedTables extends HostTables {
+  protected readonly exchanges: readonly RowExchange[];
   #slots = 0;
 
-  constructor(context: TableContext, shard: RowMatrix, { exchanges }: HostExchange) {
-    this.#context = context;
-    this.#shard = shard;
-    this.#groups = context.groups;
-    this.#exchanges = exchanges;
-    this.#list = new RowList(context.host);
+  constructor(context: TableContext, matrix: RowMatrix, exchanges: readonly RowExchange[]) {
+    super(context, matrix);
+    this.exchanges = exchanges;
   }
 
-  bind(slot: BatchSlot): BoundTables {
-    const exchange = this.#exchanges[this.#slots++ % this.#exchanges.length];
-    return new BoundShardedTables(this.#context, this.#shard, slot, exchange, this.#ahead);
+  protected nextExchange(): RowExchange {
+    return this.exchanges[this.#slots++ % this.exchanges.length];
+  }
+}
+
+/** The shard of this host, and the connection to the others. */
+export class ShardedTables extends ExchangedTables {
+  readonly #ahead: Ahead = { bound: undefined };
+
+  override bind(slot: BatchSlot): BoundTables {
+    return new BoundShardedTables(this.context, this.matrix, slot, this.nextExchange(), this.#ahead);
   }
 
   /** Initialises this rank's part of the shard, with the same values as tables on one host. */
-  *initialise(seed: number): Parts<void> {
-    const { node: { rank: local, size: locals }, peers: { rank: host, size: hosts } } = this.#groups;
-    const { shape } = this.#context;
+  override *initialise(seed: number): Parts<void> {
+    const { shape, groups } = this.context;
+    const { node: { rank: local, size: locals }, peers: { rank: host, size: hosts } } = groups;
     const { dim } = shape;
-    const shard = this.#context.host.floats(this.#shard.weights);
+    const shard = this.context.host.floats(this.matrix.weights);
     const initial = new InitialRows(shape, seed);
     const rows = Math.ceil((shape.tableRows.reduce((sum, count) => sum + count, 0) - host) / hosts);
     const end = Math.floor(rows * (local + 1) / locals);
@@ -73,21 +67,20 @@ export class ShardedTables implements EmbeddingTables {
     }
   }
 
-  holds(row: number): boolean {
-    const { size: hosts, rank: host } = this.#groups.peers;
+  override holds(row: number): boolean {
+    const { size: hosts, rank: host } = this.context.groups.peers;
     return row % hosts === host;
   }
 
   /**
    * Reads rows of all shards. Collective over the ranks with the same number on each host, which pass the same list.
    */
-  read(rows: Uint32Array, block: RowBlock): void {
-    const { peers } = this.#groups;
+  override read(rows: Uint32Array, block: RowBlock): void {
+    const { shape, host: memory, groups: { peers } } = this.context;
     const { size: hosts, rank: host } = peers;
-    const { shape } = this.#context;
-    const [{ outgoing, incoming, capacity }] = this.#exchanges;
-    const floats = (buffer: Buffer) => this.#context.host.floats(buffer);
-    for (const { name, buffer, width } of matricesOf(shape, this.#shard)) {
+    const [{ outgoing, incoming, capacity }] = this.exchanges;
+    const floats = (buffer: Buffer) => memory.floats(buffer);
+    for (const { name, buffer, width } of matricesOf(shape, this.matrix)) {
       // Staging memory has space for `capacity` rows of weights, and for fewer rows of wider state.
       const most = Math.min(ROWS_AT_ONCE, Math.max(1, Math.floor(capacity * shape.dim / Math.max(shape.dim, width))));
       const target = floats(block[name]!);
@@ -95,7 +88,7 @@ export class ShardedTables implements EmbeddingTables {
         const part = rows.subarray(first, first + most);
         const byOwner = Array.from({ length: hosts }, (_, h) => indicesWhere(part, (row) => row % hosts === h));
         const own = byOwner[host].map((i) => Math.floor(part[i] / hosts));
-        this.#context.host.packRows(own.length, width, buffer, this.#list.set(own), outgoing);
+        memory.packRows(own.length, width, buffer, this.list.set(own), outgoing);
         const received = floats(incoming);
         const parts = consecutive(byOwner.map((list) => list.length * width));
         peers.allGather(floats(outgoing).subarray(0, own.length * width), received, parts);
@@ -109,12 +102,9 @@ export class ShardedTables implements EmbeddingTables {
   }
 
   /** Overwrites the rows that are in this host's shard. */
-  write(rows: Uint32Array, block: RowBlock): void {
-    const { size: hosts } = this.#groups.peers;
-    const list = this.#list.set(rows.map((row) => Math.floor(row / hosts)));
-    for (const { name, buffer, width } of matricesOf(this.#context.shape, this.#shard)) {
-      this.#context.host.unpackRows(rows.length, width, block[name]!, list, buffer);
-    }
+  override write(rows: Uint32Array, block: RowBlock): void {
+    const { size: hosts } = this.context.groups.peers;
+    super.write(rows.map((row) => Math.floor(row / hosts)), block);
   }
 }
 
@@ -182,34 +172,23 @@ class BoundShardedTables implements BoundTables, TableLookups {
 }
 
 /** Rows of which every host has a replica in memory. */
-export class HostReplicaTables extends HostTables {
-  readonly #exchanges: readonly RowExchange[];
-  #slots = 0;
-
-  constructor(context: TableContext, replica: RowMatrix, { exchanges }: HostExchange) {
-    super(context, replica);
-    this.#exchanges = exchanges;
-  }
-
+export class HostReplicaTables extends ExchangedTables {
   override bind(slot: BatchSlot): BoundTables {
-    const exchange = this.#exchanges[this.#slots++ % this.#exchanges.length];
-    return new HostReplicaLookups(this.context, this.matrix, slot, exchange);
+    return new HostReplicaLookups(this.context, this.matrix, slot, this.nextExchange());
   }
 }
 
-class HostReplicaLookups extends HostLookups {
-  readonly #replica: RowMatrix;
+class HostReplicaLookups extends MatrixLookups {
   readonly #exchange: RowExchange;
   readonly #update: () => void;
 
   constructor(context: TableContext, replica: RowMatrix, slot: BatchSlot, exchange: RowExchange) {
     super(context, replica, slot);
-    this.#replica = replica;
     this.#exchange = exchange;
     this.#update = () => super.update(0);
   }
 
   override update(_samples: number): void {
-    this.#exchange.updateReplica(this.slot.batch, this.#replica, this.#update);
+    this.#exchange.updateReplica(this.slot.batch, this.matrix, this.#update);
   }
 }

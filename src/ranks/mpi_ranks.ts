@@ -60,11 +60,11 @@ export class MpiRanks extends RankGroup {
   private constructor(memory: TrainState, world: MpiWorld, groups: ProcessGroups<Buffer>, located = false) {
     const { size } = world;
     // Rows of other hosts arrive while the previous step computes.
-    super(memory, size, memory.device.name, memory.hosts === undefined ? 0 : 1);
+    super(memory, size, memory.device.name, memory.exchanges === undefined ? 0 : 1);
     this.#world = world;
     this.#groups = world.groups;
     this.#rank = new Rank(memory, groups);
-    this.#sorter = memory.hosts && !located ? new SegmentSorter(memory.batchShape) : undefined;
+    this.#sorter = memory.exchanges && !located ? new SegmentSorter(memory.batchShape) : undefined;
     const { batchSize } = memory.batchShape;
     const each = (words: (r: number) => number) => consecutive(Array.from({ length: size }, (_, r) => words(r)));
     this.#losses = each(() => 1);
@@ -181,7 +181,7 @@ export class MpiRanks extends RankGroup {
 
   /** True if the tables are sharded over hosts. */
   get #isSharded(): boolean {
-    return this.memory.hosts !== undefined;
+    return this.memory.exchanges !== undefined;
   }
 
   override rowAt(position: number): number {
@@ -234,13 +234,13 @@ function connectShards(
   { plan, batchShape, host, fetched }: TrainState,
   pooledGradients: Buffer,
   located: boolean,
-): Pick<RankState, "hosts" | "poll"> {
+): Pick<RankState, "exchanges" | "poll"> {
   if (fetched.length === 0) return {};
   const { shape } = plan;
   const exchanges = fetched.map((rows) =>
     new RowExchange(world.groups, { shape, batchShape, host, pooledGradients, fetched: rows, located })
   );
-  return { hosts: { exchanges }, poll: () => world.poll() };
+  return { exchanges, poll: () => world.poll() };
 }
 
 /** Runs allocations in memory that the processes of this host share. */
