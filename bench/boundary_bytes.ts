@@ -82,7 +82,7 @@ function cachedBytes(layout: Layout, rows: number, words: number): number {
   let total = 0;
   const batchRows = layout.body.mostDistinct.cold;
   const slots = Math.max(rows, (LOOK_AHEAD + 1) * batchRows);
-  const plan = new LookAheadPlan({ resident: new Uint32Array(), slots, batchRows, lookAhead: LOOK_AHEAD });
+  const plan = new LookAheadPlan({ slots, batchRows, lookAhead: LOOK_AHEAD });
   const advance = () => {
     for (let moves = plan.next(); moves !== undefined; moves = plan.next()) {
       total += 4 * words * (moves.fetched + moves.written);

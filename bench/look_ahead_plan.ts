@@ -80,7 +80,7 @@ async function main(): Promise<void> {
     const batches = await rowsOf(dataset, batchSize, values.folder);
     const batchRows = Math.max(...batches.map(({ length }) => length));
     const slots = Math.max(2 * batchRows, Math.floor(Number(values.share) * allRows));
-    const plan = new LookAheadPlan({ resident: new Uint32Array(), slots, batchRows, lookAhead: 1 });
+    const plan = new LookAheadPlan({ slots, batchRows, lookAhead: 1 });
     let checksum = 0, fetched = 0;
     pass(plan, batches, () => {});
     const passes = Array.from({ length: PASSES }, () =>

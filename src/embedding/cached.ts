@@ -38,36 +38,11 @@ export interface CacheCounts {
   written: number;
 }
 
-/** Rows of which some are on disk. Used by the thread that queues the steps of the ranks. */
-export interface StoredRows {
-  /** Distinct rows of the batches in training, and how many moved between memory and disk. */
-  readonly counts: Readonly<CacheCounts>;
-  /** Rows get their initial values when they are first used. */
-  initialise(seed: number): void;
-  /** Replaces all rows by those of a checkpoint. */
-  adopt(saved: SavedRows): void;
-  /** Writes all changed rows, and returns the segments that contain them; undefined if another process does it. */
-  seal(): SavedRows | undefined;
-  /** True if `write` may be called with this row: it is not on another host. */
-  holds(row: number): boolean;
-  /** Writes rows before any is used; requires a store. */
-  write(rows: Uint32Array, block: RowBlock): void;
-  /** The row at a position of the matrix in host memory; -1 if there is none in training. */
-  rowAt(position: number): number;
-  /** Copies all rows that have changed on devices to host memory. */
-  flush(): void;
-  /** Announces a batch that will be trained after those before, and begins to fetch its rows if there is space. */
-  announce(batch: Batch): void;
-  /** Waits for the rows of the batch that is trained next, and sets their positions in it. */
-  prepareToTrain(batch: Batch): void;
-  /** Ends the step over the oldest prepared batch. */
-  finish(): void;
-  /** Fetches the rows of a batch that is only scored, and sets their positions in it. */
-  prepareToScore(batch: Batch): void;
-}
-
-/** Rows cached in a matrix that is smaller than the tables: for the batches of ranks, or for a device. */
-export class CachedTables implements StoredRows, HostRows {
+/**
+ * Rows cached in a matrix that is smaller than the tables: for the batches of ranks, or for a device. Used by the thread
+ * that queues the steps of the ranks.
+ */
+export class CachedTables implements HostRows {
   readonly counts: CacheCounts = { rows: 0, fetched: 0, written: 0 };
   /** What determines the initial values of rows that were never written. */
   #origin: Pick<SavedRows, "seed" | "numbers"> = { seed: 0 };
@@ -100,7 +75,7 @@ export class CachedTables implements StoredRows, HostRows {
     const { batchRows, lookAhead } = cache;
     this.#host = host;
     this.#cache = cache;
-    this.#plan = newPlan(cache);
+    this.#plan = new LookAheadPlan(cache);
     this.#weights = host.floats(matrix.weights);
     this.#state = matrix.state === undefined ? NO_STATE : host.floats(matrix.state);
     this.#dim = dim;
@@ -113,20 +88,23 @@ export class CachedTables implements StoredRows, HostRows {
     this.#scored = new ScoredRows(lookupCapacity);
   }
 
+  /** Rows get their initial values when they are first used. */
   initialise(seed: number): void {
     this.#expectIdle();
-    this.#plan = newPlan(this.#cache);
+    this.#plan = new LookAheadPlan(this.#cache);
     this.#cache.store?.clear(seed);
     this.#origin = { seed };
   }
 
+  /** Replaces all rows by those of a checkpoint. */
   adopt(saved: SavedRows): void {
     this.#expectIdle();
-    this.#plan = newPlan(this.#cache);
+    this.#plan = new LookAheadPlan(this.#cache);
     this.#cache.store?.adopt(saved);
     this.#origin = { seed: saved.seed, numbers: saved.numbers };
   }
 
+  /** Writes all changed rows, and returns the segments that contain them; undefined if another process does it. */
   seal(): SavedRows | undefined {
     const { store } = this.#cache;
     this.#expectIdle();
@@ -134,17 +112,17 @@ export class CachedTables implements StoredRows, HostRows {
     return store && { ...store.seal(), ...this.#origin };
   }
 
+  /** The row at a position of the matrix; -1 if there is none in training. */
   rowAt(position: number): number {
     return this.#plan.rowAt(position);
   }
 
-  /** Ranks change the rows in host memory. */
-  flush(): void {}
-
+  /** True if `write` may be called with this row: it is not on another host. */
   holds(_row: number): boolean {
     return true;
   }
 
+  /** Announces a batch that will be trained after those before, and begins to fetch its rows if there is space. */
   announce({ words, sections: { segments }, distinct }: Batch): void {
     this.#overwriting[this.#announced % this.#jobs.length] = 0;
     this.#plan.announce(words, segments, 2, distinct);
@@ -161,7 +139,10 @@ export class CachedTables implements StoredRows, HostRows {
     this.#advance();
   }
 
-  /** The step before it may still run: rows arrive at positions that it does not use. */
+  /**
+   * Waits for the rows of the batch that is trained next, and sets their positions in it. The step before it may still run:
+   * rows arrive at positions that it does not use.
+   */
   prepareToTrain(batch: Batch): void {
     if (this.isIdle) this.announce(batch);
     setPositions(this.#plan, this.#prepare(), batch);
@@ -189,6 +170,7 @@ export class CachedTables implements StoredRows, HostRows {
     for (let i = 0, end = this.#arriving[at]; i < end; i++) this.#fromRecord(records, i, positions[i]);
   }
 
+  /** Ends the step over the oldest prepared batch. */
   finish(): void {
     this.#finished++;
     this.#plan.finish();
@@ -232,6 +214,7 @@ export class CachedTables implements StoredRows, HostRows {
     }
   }
 
+  /** Fetches the rows of a batch that is only scored, and sets their positions in it. */
   prepareToScore({ words, sections: { indices }, lookups }: Batch): void {
     this.locateToRead(words, indices, lookups);
   }
@@ -287,6 +270,7 @@ export class CachedTables implements StoredRows, HostRows {
     }
   }
 
+  /** Writes rows before any is used; requires a store. */
   write(rows: Uint32Array, block: RowBlock): void {
     const store = this.#cache.store!;
     const [dim, words] = [this.#dim, this.#stateWords];
@@ -348,10 +332,6 @@ export class CachedTables implements StoredRows, HostRows {
     copyWords(records, i * (dim + words), this.#weights, position * dim, dim);
     copyWords(records, i * (dim + words) + dim, this.#state, position * words, words);
   }
-}
-
-function newPlan({ slots, batchRows, lookAhead }: RowCache): LookAheadPlan {
-  return new LookAheadPlan({ resident: new Uint32Array(), slots, batchRows, lookAhead });
 }
 
 /** Rows are short: a loop is faster than creating views. */

@@ -8,7 +8,7 @@
 import type { Batch } from "../layout/batch.ts";
 import type { CacheCounts } from "./cached.ts";
 import { ScoredRows, setPositions } from "./cached_batch.ts";
-import { LookAheadPlan } from "./look_ahead_plan.ts";
+import { LookAheadPlan, type PlanOptions } from "./look_ahead_plan.ts";
 import type { RowMoves } from "./row_moves.ts";
 import type { HostRows } from "./tables.ts";
 
@@ -24,8 +24,13 @@ export interface DeviceCacheSizes {
 
 /** Without a disk the host and the copies are one step ahead of the device. */
 export const DEVICE_LOOK_AHEAD = 1;
-
-const NO_ROWS = new Uint32Array(0);
+/** With a disk the device plans three steps ahead which rows to move; they are read until the copy one step ahead. */
+export const DISK_LOOK_AHEAD = 3;
+/**
+ * Groups of rows announced to host memory ahead of the oldest unfinished one: those of the steps that are planned, and two
+ * that devices copy, the rows of which may be on their way to the host.
+ */
+export const GROUPS_AHEAD = DISK_LOOK_AHEAD + 1;
 
 /** The devices of all ranks, which cache the same rows. */
 export interface CachingDevices {
@@ -47,7 +52,7 @@ export class DeviceCache {
   readonly counts: CacheCounts = { rows: 0, fetched: 0, written: 0 };
   readonly #devices: CachingDevices;
   readonly #tables: HostRows | undefined;
-  readonly #sizes: DeviceCacheSizes;
+  readonly #sizes: PlanOptions;
   #plan: LookAheadPlan;
   readonly #scored: ScoredRows;
   /** Numbers of steps that are planned, whose moves have begun, and that are over. */
@@ -71,8 +76,8 @@ export class DeviceCache {
   ) {
     this.#devices = devices;
     this.#tables = tables;
-    this.#sizes = sizes;
-    this.#plan = newPlan(sizes);
+    this.#sizes = { lookAhead: DEVICE_LOOK_AHEAD, ...sizes };
+    this.#plan = new LookAheadPlan(this.#sizes);
     this.#scored = new ScoredRows(lookupCapacity);
     this.#own = devices.moves[this.#ownNumber];
   }
@@ -85,7 +90,7 @@ export class DeviceCache {
   clear(): void {
     this.#expectIdle();
     this.#arriveOnHost();
-    this.#plan = newPlan(this.#sizes);
+    this.#plan = new LookAheadPlan(this.#sizes);
   }
 
   /** Copies all changed rows to host memory. */
@@ -195,8 +200,4 @@ export class DeviceCache {
   #expectIdle(): void {
     if (this.#plan.announced > 0) throw new Error("rows are read while a step is announced");
   }
-}
-
-function newPlan({ slots, batchRows, lookAhead = DEVICE_LOOK_AHEAD }: DeviceCacheSizes): LookAheadPlan {
-  return new LookAheadPlan({ resident: NO_ROWS, slots, batchRows, lookAhead });
 }

@@ -1,9 +1,9 @@
 /**
  * The look-ahead plan: which rows are fetched into fast memory before a step, and which rows are evicted for them. It is
- * a pure function of the order of batches, the resident rows, the number of slots and the look-ahead. It moves nothing
- * itself, and decides only where rows are, never their values.
+ * a pure function of the order of batches, the number of slots and the look-ahead. It moves nothing itself, and decides
+ * only where rows are, never their values.
  *
- * The fast memory is one matrix, `[resident rows | slots]`. A batch goes through three states, oldest first:
+ * The fast memory is one matrix of slots. A batch goes through three states, oldest first:
  *
  * ```
  * announced   its rows are known: they are evicted last
@@ -22,12 +22,7 @@ import { mix } from "../random.ts";
 
 /** Parameters of a plan. */
 export interface PlanOptions {
-  /** Rows that never leave the fast memory; `resident[i]` is at position i. */
-  readonly resident: Uint32Array;
-  /**
-   * Positions after the resident rows; at least twice `batchRows`, so that a batch can be fetched while another one
-   * trains.
-   */
+  /** Positions of the matrix; at least twice `batchRows`, so that a batch can be fetched while another one trains. */
   readonly slots: number;
   /** Maximum number of distinct rows of a batch. */
   readonly batchRows: number;
@@ -65,8 +60,8 @@ const READ_AHEAD = 256;
 /** Plans steps one after the other. Allocates nothing after construction. */
 export class LookAheadPlan {
   readonly #lookAhead: number;
-  readonly #slots: number;
-  readonly #resident: number;
+  /** Number of positions of the matrix. */
+  readonly positions: number;
   /** Number of batches that have reached each state. */
   #announced = 0;
   #planned = 0;
@@ -99,17 +94,16 @@ export class LookAheadPlan {
   /** Depends on the words that were read ahead, so that the compiler keeps the reads. */
   #read = 0;
 
-  /** A plan before its first batch, with the resident rows at their positions. */
-  constructor({ resident, slots, batchRows, lookAhead }: PlanOptions) {
+  /** A plan before its first batch. */
+  constructor({ slots, batchRows, lookAhead }: PlanOptions) {
     if (slots < 2 * batchRows) {
       throw new RangeError(`Cannot plan with ${slots} slots: two batches of ${batchRows} rows need ${2 * batchRows}`);
     }
     this.#lookAhead = lookAhead;
-    this.#slots = slots;
-    this.#resident = resident.length;
+    this.positions = slots;
     this.#batchRows = batchRows;
     const window = lookAhead + 1;
-    const entries = resident.length + slots + window * batchRows;
+    const entries = slots + window * batchRows;
     this.#entry = new Int32Array(entries * ENTRY_WORDS);
     for (let entry = (entries - 1) * ENTRY_WORDS; entry >= 0; entry -= ENTRY_WORDS) this.#freeEntry(entry);
     const places = 2 ** Math.ceil(Math.log2(2 * entries));
@@ -120,23 +114,13 @@ export class LookAheadPlan {
     this.#counts = new Uint32Array(window);
     this.#first = new Int32Array(2 * (window + 1)).fill(NONE);
     this.#last = new Int32Array(2 * (window + 1)).fill(NONE);
-    this.#freePositions = Uint32Array.from({ length: slots }, (_, i) => resident.length + slots - 1 - i);
+    this.#freePositions = Uint32Array.from({ length: slots }, (_, i) => slots - 1 - i);
     this.#freePositionCount = slots;
     const list = () => new Uint32Array(batchRows);
     this.#moves = {
       ...{ written: 0, writtenRows: list(), writtenPositions: list() },
       ...{ fetched: 0, fetchedRows: list(), fetchedPositions: list(), evicted: 0 },
     };
-    for (const [position, row] of resident.entries()) {
-      const entry = this.#newEntry(row);
-      this.#entry[entry + POSITION] = position;
-      this.#entry[entry + USES] = USE + PIN; // never evicted
-    }
-  }
-
-  /** Number of positions of the matrix. */
-  get positions(): number {
-    return this.#resident + this.#slots;
   }
 
   /** True if another batch may be announced. */

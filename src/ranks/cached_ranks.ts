@@ -1,7 +1,8 @@
 /** Ranks whose tables may exceed memory: rows are cached in memory and stored on disk. */
 import { join } from "node:path";
 import { breaks } from "../breaks.ts";
-import { CachedTables, type RowCache, type StoredRows } from "../embedding/cached.ts";
+import { CachedTables, type RowCache } from "../embedding/cached.ts";
+import { type DeviceCache, DISK_LOOK_AHEAD } from "../embedding/device_cache.ts";
 import type { MovedRows, ProgressEvent } from "../events/events.ts";
 import { InitialRows } from "../embedding/initialise.ts";
 import { type SavedRows, segmentFile } from "../embedding/stores/log_segments.ts";
@@ -24,10 +25,10 @@ const NOTHING = { rows: 0, fetched: 0, read: 0, waitSeconds: 0 } as const;
 
 /** Who moves the rows of ranks. */
 export interface RowMovers {
-  /** The rows, if not those of the ranks' full tables: a device that caches rows of the cache, or the shard of a host. */
-  readonly rows?: StoredRows;
-  /** Steps between the announcement of a batch and its own step, if a device has a look-ahead of its own. */
-  readonly lookAhead?: number;
+  /** The rows in host memory, if not those of the ranks' full tables alone: the shard of a host, or those of a device. */
+  readonly tables?: CachedTables;
+  /** The rows of devices, which cache those in host memory. */
+  readonly onDevices?: DeviceCache;
   /** All processes of the ranks; default this one. */
   readonly world?: ProcessGroup;
 }
@@ -41,12 +42,17 @@ export class CachedRanks extends RankGroup {
   readonly #ranks: RankGroup;
   readonly #cache: RowCache;
   readonly #owned: Disposable;
-  readonly #cached: StoredRows;
+  readonly #tables: CachedTables;
+  readonly #onDevices: DeviceCache | undefined;
+  /** Those of the two that batches have positions of. */
+  readonly #cached: CachedTables | DeviceCache;
   readonly #block: RowBlock;
   readonly #world: ProcessGroup;
   /** Number of steps that may still run when `send` returns; this thread moves rows for the next ones meanwhile. */
   readonly #beside: 0 | 1;
   #unfinished = 0;
+  /** Rows that host memory has fetched for a device's batches that are only scored. */
+  #fetchedToScore = 0;
   /** The counters when `takeMoved` was last called. */
   #taken: MovedRows | undefined;
 
@@ -55,18 +61,19 @@ export class CachedRanks extends RankGroup {
     ranks: RankGroup,
     cache: RowCache,
     owned: Disposable,
-    { rows, lookAhead, world = ALONE }: RowMovers = {},
+    { tables, onDevices, world = ALONE }: RowMovers = {},
   ) {
-    const onDevices = lookAhead !== undefined;
-    const beside = onDevices || ranks instanceof LocalRank ? 0 : 1;
-    super(ranks.memory, ranks.ranks, ranks.device, lookAhead ?? cache.lookAhead - beside);
+    const beside = onDevices !== undefined || ranks instanceof LocalRank ? 0 : 1;
+    super(ranks.memory, ranks.ranks, ranks.device, onDevices ? DISK_LOOK_AHEAD : cache.lookAhead - beside);
     const { plan, batchShape, full, host } = ranks.memory;
     this.#ranks = ranks;
     this.#cache = cache;
     this.#owned = owned;
     this.#beside = beside;
     this.#world = world;
-    this.#cached = rows ?? new CachedTables({ shape: plan.shape, batchShape, host }, full, cache);
+    this.#tables = tables ?? new CachedTables({ shape: plan.shape, batchShape, host }, full, cache);
+    this.#onDevices = onDevices;
+    this.#cached = onDevices ?? this.#tables;
     this.#block = allocateRowBlock(plan.shape, host);
   }
 
@@ -79,7 +86,8 @@ export class CachedRanks extends RankGroup {
       case Command.prefetch:
         return this.#cached.announce(this.batches[a]);
       case Command.initialise:
-        return this.#cached.initialise(a);
+        this.#onDevices?.clear();
+        return this.#tables.initialise(a);
       case Command.train:
         this.#cached.prepareToTrain(this.batches[a]);
         if (this.#beside === 1) this.#ranks.drain(); // waits for the previous step, and other processes for its rows
@@ -88,7 +96,9 @@ export class CachedRanks extends RankGroup {
         return this.#finishUntil(this.#beside);
       case Command.score:
         this.settle(); // the rows of this batch replace those of the last scored one
+        this.#fetchedToScore -= this.#tables.counts.fetched;
         this.#cached.prepareToScore(this.batches[a]);
+        this.#fetchedToScore += this.#tables.counts.fetched;
         this.#ranks.drain(); // other processes wait for the rows
     }
     this.#ranks.post(command, a, b);
@@ -139,13 +149,13 @@ export class CachedRanks extends RankGroup {
   }
 
   override rowAt(position: number): number {
-    return this.#cached.rowAt(position);
+    return this.#tables.rowAt(position);
   }
 
   /** Host memory also gets all rows that have changed on devices, or the disk those for which it has no space. */
   override updateMirror(): void {
     this.drain();
-    this.#named(() => this.#cached.flush());
+    this.#named(() => this.#onDevices?.flush());
     super.updateMirror();
   }
 
@@ -157,8 +167,9 @@ export class CachedRanks extends RankGroup {
     if (moves) await checkpoint.loadDense(this.memory);
     this.post(Command.fromMirror, 0, 0);
     this.drain();
-    if (savedRows !== undefined) this.#cached.adopt(savedRows);
-    else this.#cached.initialise(seed);
+    this.#onDevices?.clear();
+    if (savedRows !== undefined) this.#tables.adopt(savedRows);
+    else this.#tables.initialise(seed);
     if (moves && savedRows === undefined) await this.#loadRows(checkpoint, onProgress);
     this.drain();
     onProgress(1);
@@ -194,11 +205,11 @@ export class CachedRanks extends RankGroup {
             same = Object.is(words[k], name === "weights" ? born[k] : 0);
           }
         }
-        if (same || !this.#cached.holds(first + row)) continue;
+        if (same || !this.#tables.holds(first + row)) continue;
         for (const { name, width } of matrices) block[name]!.copyWithin(count * width, row * width, (row + 1) * width);
         changed[count++] = first + row;
       }
-      this.#cached.write(changed.subarray(0, count), this.#block);
+      this.#tables.write(changed.subarray(0, count), this.#block);
       onProgress((first + rows) / plan.rows);
       if (breaks.due) await breaks.take();
     }
@@ -207,7 +218,11 @@ export class CachedRanks extends RankGroup {
   /** Writes changed rows to the log of each host, and links the segments of all logs into the checkpoint. */
   override save(places: CheckpointPlaces, body: CheckpointBody): number {
     this.drain();
-    const own = together(this.#world, () => this.#named(() => this.#cached.seal()));
+    const own = together(this.#world, () =>
+      this.#named(() => {
+        this.#onDevices?.flush();
+        return this.#tables.seal();
+      }));
     const log = own === undefined ? null : { directory: own.directory, segments: own.segments };
     const logs = this.#world.gather(log).filter((log) => log !== null);
     const bytes = this.#world.rank === 0 ? this.#write(logs, own!, places, body) : 0;
@@ -249,7 +264,8 @@ export class CachedRanks extends RankGroup {
   get #moved(): MovedRows | undefined {
     const { store, slots } = this.#cache;
     if (store === undefined) return undefined;
-    const { rows, fetched } = this.#cached.counts;
+    const { rows } = this.#cached.counts;
+    const fetched = this.#tables.counts.fetched - this.#fetchedToScore;
     const { rowsComputed, rowsRead, rowsWritten, reads, bytesRead, bytesWritten, diskBytes } = store.counts;
     return {
       ...{ slots: Math.min(slots, store.rows), rows, fetched, computed: rowsComputed },

@@ -6,8 +6,7 @@ import { together, togetherAsync } from "../parallel/process_group.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { CachedTables } from "../embedding/cached.ts";
 import { CachedShard } from "../embedding/cached_shard.ts";
-import type { DeviceCacheSizes } from "../embedding/device_cache.ts";
-import { DeviceOverDisk, DISK_LOOK_AHEAD, GROUPS_AHEAD } from "../embedding/device_over_disk.ts";
+import { type DeviceCacheSizes, DISK_LOOK_AHEAD, GROUPS_AHEAD } from "../embedding/device_cache.ts";
 import { type Shard, WHOLE } from "../embedding/shard.ts";
 import { StoreThread } from "../embedding/stores/store_thread.ts";
 import { HotsetError, UsageError } from "../errors.ts";
@@ -273,10 +272,9 @@ export async function openDeviceCached(
   const withRows = { ...options, fullRows: onHost.slots };
   const group = opening.use(await startOnDevices(withRows, config, hostOptions, workers));
   const tables = new CachedTables({ host, shape: plan.shape, batchShape }, group.memory.full, cache);
-  const lookAhead = DISK_LOOK_AHEAD;
-  const rows = new DeviceOverDisk(planDeviceCache(group, tables, lookAhead), tables);
+  const onDevices = planDeviceCache(group, tables, DISK_LOOK_AHEAD);
   tell({ event: "note", text: `There are ${placeOfRows(plan, onHost, tier!, cache.store)}` });
-  const cached = new CachedRanks(group, cache, owned, { rows, lookAhead });
+  const cached = new CachedRanks(group, cache, owned, { tables, onDevices });
   opening.move();
   return cached;
 }
@@ -349,8 +347,8 @@ async function openWorld(
   const cache = { ...sizes, store };
   const { full, host } = ranks.memory;
   const memory = [{ host, shape: plan.shape, batchShape }, full, cache] as const;
-  const rows = shard.hosts > 1 ? new CachedShard(...memory, shard) : new CachedTables(...memory);
-  const group = new CachedRanks(ranks, cache, owned, { rows, world });
+  const tables = shard.hosts > 1 ? new CachedShard(...memory, shard) : new CachedTables(...memory);
+  const group = new CachedRanks(ranks, cache, owned, { tables, world });
   opening.move();
   return group;
 }

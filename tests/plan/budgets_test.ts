@@ -38,7 +38,7 @@ Deno.test("budgets expect what the look-ahead plan then does over an epoch", asy
       continue;
     }
     const slots = Math.floor((share * 512 * ROWS - 4 * ROWS) / 572);
-    const plan = new LookAheadPlan({ resident: new Uint32Array(), slots, batchRows: BATCH * LOOKUPS, lookAhead: 2 });
+    const plan = new LookAheadPlan({ slots, batchRows: BATCH * LOOKUPS, lookAhead: 2 });
     const touched = new Set<number>();
     let distinct = 0, fetched = 0, read = 0;
     for (const batch of batches) {
