@@ -4,10 +4,9 @@
  */
 import { Buffer } from "node:buffer";
 import { createWriteStream } from "node:fs";
-import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 // @ts-types="@types/yauzl"
-import { type Entry, open, type ZipFile } from "yauzl";
+import { openPromise } from "yauzl";
 import { HotsetError, messageOf } from "../errors.ts";
 import { type IntegerSource, VALUE_BYTES } from "./read_integers.ts";
 
@@ -31,12 +30,12 @@ export async function extractNpz(
   };
   const found = new Map<string, string>();
   try {
-    const zip = await openZip(path);
-    for await (const entry of entries(zip)) {
+    const zip = await openPromise(path, { lazyEntries: true });
+    for await (const entry of zip.eachEntry()) {
       const name = entry.fileName.replace(/\.npy$/, "");
       if (!arrays.some((array) => array.name === name)) continue;
       const file = `${prefix}.${name}.npy`;
-      await pipeline(await contents(zip, entry), createWriteStream(file));
+      await pipeline(await zip.openReadStreamPromise(entry), createWriteStream(file));
       found.set(name, file);
     }
   } catch (error) {
@@ -59,28 +58,6 @@ export async function extractNpz(
     return Array.from({ length: words }, (_, i) => ({ file, at: at + i * column, words: 1, type }));
   });
   return { sources, rows: rows! };
-}
-
-function openZip(path: string): Promise<ZipFile> {
-  return new Promise((resolve, reject) => {
-    open(path, { lazyEntries: true }, (error, zip) => error ? reject(error) : resolve(zip));
-  });
-}
-
-async function* entries(zip: ZipFile): AsyncGenerator<Entry> {
-  for (let left = zip.entryCount; left > 0; left--) {
-    yield await new Promise<Entry>((resolve, reject) => {
-      zip.once("entry", resolve);
-      zip.once("error", reject);
-      zip.readEntry();
-    });
-  }
-}
-
-function contents(zip: ZipFile, entry: Entry): Promise<Readable> {
-  return new Promise((resolve, reject) => {
-    zip.openReadStream(entry, (error, stream) => error ? reject(error) : resolve(stream));
-  });
 }
 
 /** The header of a .npy file: a Python dictionary after its length. */
