@@ -6,7 +6,8 @@ import { breaks } from "../breaks.ts";
 import { FileReader } from "../storage/artifact.ts";
 import { ownPart, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import type { GroupWriter } from "../storage/group_writer.ts";
-import { type DatasetBody, type Split, splitFiles, SPLITS } from "./dataset.ts";
+import { type DatasetBody, type Split, SPLITS } from "./dataset.ts";
+import { type SplitArrays, SplitWriter } from "./split_writer.ts";
 import type { StagedLog } from "./staged_log.ts";
 import { denseAt, readWords } from "./staged_chunk.ts";
 
@@ -44,10 +45,15 @@ export async function assemble(
   onProgress: (fraction: number) => void,
 ): Promise<DatasetBody["splits"]> {
   const bags = logs.some(({ tables }) => tables.some(({ lengths }) => lengths !== undefined));
-  const grouped = logs.some(({ log }) => log.groups !== undefined);
-  const weighted = logs.some(({ log }) => log.weights !== undefined);
   const weightedLookups = logs.some(({ tables }) => tables.some(({ weights }) => weights !== undefined));
-  const splits = together(group, () => new SplitWriter(writer, bags, grouped, weighted, weightedLookups));
+  const names: readonly (keyof SplitArrays)[] = [
+    ...["labels", "dense", "indices"] as const,
+    ...logs.some(({ log }) => log.groups !== undefined) ? ["groups"] as const : [],
+    ...logs.some(({ log }) => log.weights !== undefined) ? ["weights"] as const : [],
+    ...weightedLookups ? ["lookupWeights"] as const : [],
+  ];
+  const splits = new SplitWriter(writer);
+  together(group, () => SPLITS.forEach((split) => splits.create(split, names)));
   const share = ownPart(group, logs.reduce((sum, { log }) => sum + log.rows, 0));
   const labels = new Uint8Array(CHUNK_SAMPLES);
   const dense = new Float32Array(CHUNK_SAMPLES * denseFeatures);
@@ -64,17 +70,17 @@ export async function assemble(
         using reader = new FileReader(file);
         const end = Math.min(rows, share.end - chunkFirst);
         for (let from = Math.max(0, share.first - chunkFirst); from < end;) {
-          const { split, left } = partOf(parts, chunkFirst - logFirst + from);
+          const row = chunkFirst - logFirst + from;
+          const { split, left } = partOf(parts, row);
           const count = Math.min(CHUNK_SAMPLES, end - from, left);
           reader.read(from, labels.subarray(0, count));
-          const values = readWords(reader, denseAt(rows) + 4 * from * denseFeatures, count * denseFeatures, dense);
-          splits.write(split, labels.subarray(0, count), values, lookups.next(count, bags));
-          if (groups !== undefined) {
-            splits.writeGroups(split, readWords(groups, 8 * (chunkFirst - logFirst + from), 2 * count, groupWords));
-          }
-          if (weights !== undefined) {
-            splits.writeWeights(split, readWords(weights, 4 * (chunkFirst - logFirst + from), count, weightWords));
-          }
+          splits.write(split, {
+            labels: labels.subarray(0, count),
+            dense: readWords(reader, denseAt(rows) + 4 * from * denseFeatures, count * denseFeatures, dense),
+            ...lookups.next(count, bags),
+            groups: groups && readWords(groups, 8 * row, 2 * count, groupWords),
+            weights: weights && readWords(weights, 4 * row, count, weightWords),
+          });
           from += count;
           if (breaks.due) await breaks.take();
           onProgress((chunkFirst + from - share.first) / (share.end - share.first));
@@ -84,7 +90,8 @@ export async function assemble(
       logFirst += log.rows;
     }
   });
-  return addSizes(group.gather(together(group, () => splits.finish())));
+  if (bags) together(group, () => SPLITS.forEach((split) => splits.endBags(split)));
+  return addSizes(group.gather(splits.sizes));
 }
 
 /** The split of a row of a log, and the number of rows of that split from there on. */
@@ -109,16 +116,7 @@ function addSizes(sizes: readonly DatasetBody["splits"][]): DatasetBody["splits"
 }
 
 /** Global rows of consecutive samples, by (sample, table). */
-interface EncodedChunk {
-  readonly indices: Uint32Array;
-  /**
-   * Only with bags: number of lookups of each bag (samples, tables), each sample's first lookup in `indices`, and the
-   * weight of each lookup if a table has weights.
-   */
-  readonly bags:
-    | { readonly lengths: Uint32Array; readonly firsts: Uint32Array; readonly weights: Float32Array | undefined }
-    | undefined;
-}
+type EncodedChunk = Pick<SplitArrays, "indices" | "firstLookups" | "bagLengths" | "lookupWeights">;
 
 /** Reads the columns of all tables in parallel positions. */
 class TableColumns implements Disposable {
@@ -150,7 +148,7 @@ class TableColumns implements Disposable {
 
   /** The lookups of the next samples. */
   next(samples: number, bags: boolean): EncodedChunk {
-    const chunk = bags ? this.#nextBags(samples) : { indices: this.#nextRows(samples), bags: undefined };
+    const chunk = bags ? this.#nextBags(samples) : { indices: this.#nextRows(samples) };
     this.#samples += samples;
     return chunk;
   }
@@ -197,8 +195,8 @@ class TableColumns implements Disposable {
       }
       this.#lookups[t] += count;
     }
-    const sampleFirsts = Uint32Array.from({ length: samples }, (_, i) => firsts[i * tables]);
-    return { indices, bags: { lengths, firsts: sampleFirsts, weights } };
+    const firstLookups = Uint32Array.from({ length: samples }, (_, i) => firsts[i * tables]);
+    return { indices, firstLookups, bagLengths: lengths, lookupWeights: weights };
   }
 
   [Symbol.dispose](): void {
@@ -207,64 +205,5 @@ class TableColumns implements Disposable {
       lengths?.[Symbol.dispose]();
       weights?.[Symbol.dispose]();
     }
-  }
-}
-
-/** Appends encoded samples to the files of their split. */
-class SplitWriter {
-  readonly #writer: GroupWriter;
-  readonly #bags: boolean;
-  readonly #sizes: DatasetBody["splits"] = {
-    train: { samples: 0, lookups: 0 },
-    validation: { samples: 0, lookups: 0 },
-    test: { samples: 0, lookups: 0 },
-  };
-
-  constructor(writer: GroupWriter, bags: boolean, grouped: boolean, weighted: boolean, weightedLookups: boolean) {
-    this.#writer = writer;
-    this.#bags = bags;
-    for (const split of SPLITS) { // all files exist, even if they are empty
-      const { labels, dense, indices, groups, weights, lookupWeights } = splitFiles(split);
-      const others = [
-        ...(grouped ? [groups] : []),
-        ...(weighted ? [weights] : []),
-        ...(weightedLookups ? [lookupWeights] : []),
-      ];
-      for (const name of [labels, dense, indices, ...others]) writer.file(name);
-    }
-  }
-
-  write(split: Split, labels: Uint8Array, dense: Float32Array, { indices, bags }: EncodedChunk): void {
-    const files = splitFiles(split);
-    const size = this.#sizes[split];
-    this.#writer.file(files.labels).append(labels);
-    this.#writer.file(files.dense).append(dense);
-    this.#writer.file(files.indices).append(indices);
-    if (bags !== undefined) {
-      const firsts = Float64Array.from(bags.firsts, (first) => size.lookups + first);
-      this.#writer.file(files.firstLookups).append(firsts);
-      this.#writer.file(files.bagLengths).append(bags.lengths);
-      if (bags.weights !== undefined) this.#writer.file(files.lookupWeights).append(bags.weights);
-    }
-    size.samples += labels.length;
-    size.lookups += indices.length;
-  }
-
-  writeGroups(split: Split, groups: Uint32Array): void {
-    this.#writer.file(splitFiles(split).groups).append(groups);
-  }
-
-  writeWeights(split: Split, weights: Float32Array): void {
-    this.#writer.file(splitFiles(split).weights).append(weights);
-  }
-
-  /** Closes the offsets of bags. Returns the sizes of the splits. */
-  finish(): DatasetBody["splits"] {
-    for (const split of this.#bags ? SPLITS : []) {
-      const { bagLengths, firstLookups } = splitFiles(split);
-      this.#writer.file(bagLengths);
-      this.#writer.file(firstLookups).append(Float64Array.of(this.#sizes[split].lookups));
-    }
-    return this.#sizes;
   }
 }

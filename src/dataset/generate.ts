@@ -7,13 +7,14 @@ import { HotsetError, UsageError } from "../errors.ts";
 import { mix } from "../random.ts";
 import { BlockRing } from "./block_ring.ts";
 import { BLOCK_SAMPLES, type ClickBlock, ClickModel, type ClickModelOptions } from "./click_model.ts";
-import { COUNTS_FILE, Dataset, type DatasetBody, type Split, splitFiles, SPLITS } from "./dataset.ts";
+import { COUNTS_FILE, Dataset, type DatasetBody, type Split, SPLITS } from "./dataset.ts";
 import { type Fractions, splitSizes } from "./prepare.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 import { schemaOf } from "./formats.ts";
 import { idOf } from "./multi_hot.ts";
 import { shapeOf } from "./published.ts";
 import { isDense, isSparse } from "./schema.ts";
+import { SplitWriter } from "./split_writer.ts";
 
 /** Number of samples, and their split by order. */
 export interface GenerateOptions extends ClickModelOptions {
@@ -81,9 +82,10 @@ export async function generateDataset(out: string, options: GenerateDatasetOptio
   const bagWords = multiHotSizes === undefined ? 0 : tables + 2;
   expectRoom(out, samples * (1 + 4 * (denseFeatures + lookups + bagWords)) + counts.byteLength, `write dataset ${out}`);
   using writer = new ArtifactWriter("dataset", out);
-  const bags = new FixedBags(writer, bagLengths);
+  const splits = new SplitWriter(writer);
+  const lengths = Uint32Array.from({ length: BLOCK_SAMPLES * tables }, (_, i) => bagLengths[i % tables]);
+  const firstLookups = Float64Array.from({ length: BLOCK_SAMPLES }, (_, i) => i * lookups);
   const bestAuc = await generate(model, options, (block, from, to, split) => {
-    const files = splitFiles(split);
     for (let i = from * tables, at = from * lookups; i < to * tables; i++) {
       const table = i % tables, rows = model.rows[table];
       const id = block.ranks[i] * strides[table] % rows;
@@ -96,65 +98,31 @@ export async function generateDataset(out: string, options: GenerateDatasetOptio
     for (let i = from * denseFeatures; i < to * denseFeatures; i++) {
       dense[i] = Number.isNaN(block.dense[i]) ? 0 : Math.log(block.dense[i] + 1);
     }
-    writer.file(files.labels).append(block.labels.subarray(from, to));
-    writer.file(files.dense).append(dense.subarray(from * denseFeatures, to * denseFeatures));
-    writer.file(files.indices).append(indices.subarray(from * lookups, to * lookups));
-    if (multiHotSizes !== undefined) bags.write(split, to - from);
+    splits.write(split, {
+      labels: block.labels.subarray(from, to),
+      dense: dense.subarray(from * denseFeatures, to * denseFeatures),
+      indices: indices.subarray(from * lookups, to * lookups),
+      bagLengths: multiHotSizes && lengths.subarray(from * tables, to * tables),
+      firstLookups: multiHotSizes && firstLookups.subarray(0, to - from),
+    });
   });
   for (const split of SPLITS) {
-    const { labels, dense, indices } = splitFiles(split);
-    for (const name of [labels, dense, indices]) writer.file(name);
-    if (multiHotSizes !== undefined) bags.end(split);
+    splits.create(split, ["labels", "dense", "indices"]);
+    if (multiHotSizes !== undefined) splits.endBags(split);
   }
   await writer.file(COUNTS_FILE).appendInParts(counts);
-  const sizes = splitSizes(samples, fractions).map(({ split, samples }) => [
-    split,
-    { samples, lookups: samples * lookups },
-  ]);
   const body: DatasetBody = {
     source: { format: "generated", shape, samples, seed, scale, drift, fractions, ids },
     dense: columns.filter(isDense).map((c) => c.name),
     tables: columns.filter(isSparse).map(({ name }, t) => ({ name, rows: model.rows[t] + 1 })),
     bags: multiHotSizes !== undefined,
-    splits: Object.fromEntries(sizes),
+    splits: splits.sizes,
     skippedRows: 0,
     generated: { bestAuc },
   };
   writer.commit(body);
   // The checksums of files that were just written are known.
   return Dataset.open(out, "lengths");
-}
-
-/** Writes the lengths of bags that are the same in every sample. */
-class FixedBags {
-  readonly #writer: ArtifactWriter;
-  readonly #lengths: Uint32Array;
-  readonly #lookups: number;
-  readonly #samples: Record<Split, number> = { train: 0, validation: 0, test: 0 };
-
-  constructor(writer: ArtifactWriter, lengths: readonly number[]) {
-    this.#writer = writer;
-    this.#lengths = Uint32Array.from(lengths);
-    this.#lookups = lengths.reduce((sum, length) => sum + length, 0);
-  }
-
-  /** Those of the next samples. */
-  write(split: Split, samples: number): void {
-    const files = splitFiles(split);
-    const first = this.#samples[split];
-    this.#samples[split] += samples;
-    for (let i = 0; i < samples; i++) this.#writer.file(files.bagLengths).append(this.#lengths);
-    this.#writer.file(files.firstLookups).append(
-      Float64Array.from({ length: samples }, (_, i) => (first + i) * this.#lookups),
-    );
-  }
-
-  /** Ends a split, which may be empty. */
-  end(split: Split): void {
-    const files = splitFiles(split);
-    this.#writer.file(files.bagLengths);
-    this.#writer.file(files.firstLookups).append(Float64Array.of(this.#samples[split] * this.#lookups));
-  }
 }
 
 /** A stride that visits all rows of a table once and separates rows of similar popularity: near rows / golden ratio. */

@@ -1,8 +1,9 @@
 /** Writes a dataset whose samples are sessions: a user with the items of some steps, of which the last one is the candidate. */
 import { ArtifactWriter } from "../storage/artifact_writer.ts";
 import { measureInParts } from "../storage/file_entry.ts";
-import { COUNTS_FILE, Dataset, type DatasetBody, type Split, splitFiles, SPLITS } from "./dataset.ts";
+import { COUNTS_FILE, Dataset, type DatasetBody, type Split, SPLITS } from "./dataset.ts";
 import { DICTIONARY_FILE } from "./dataset_encoding.ts";
+import { SplitWriter } from "./split_writer.ts";
 
 /** Steps of a sample: 20 of the history and the candidate. */
 export const STEPS = 21;
@@ -23,108 +24,79 @@ export function stepTimes(samples: number): Float32Array<ArrayBuffer> {
 /** The part of a manifest that the caller knows. */
 type SessionBody = Pick<DatasetBody, "source" | "tables" | "skippedRows" | "read" | "generated">;
 
+/** Samples of a split that are not written yet. */
+class Block {
+  filled = 0;
+  readonly labels = new Uint8Array(BLOCK);
+  readonly indices = new Uint32Array(BLOCK * STEPS * TABLES);
+}
+
 /** A dataset of sessions that is being written. */
 export class SessionWriter implements Disposable {
   readonly #out: string;
   readonly #artifact: ArtifactWriter;
-  readonly #splits: Readonly<Record<Split, SplitFiles>>;
+  readonly #written: SplitWriter;
+  readonly #blocks = { train: new Block(), validation: new Block(), test: new Block() };
+  /** Lookups of each row in the train split. */
   readonly #counts: Uint32Array<ArrayBuffer>;
+  /** What all blocks have in common. */
+  readonly #dense = stepTimes(BLOCK);
+  readonly #bagLengths = new Uint32Array(BLOCK * STEPS * TABLES).fill(1);
+  readonly #firstLookups = Float64Array.from({ length: BLOCK }, (_, i) => i * STEPS * TABLES);
 
   /** `rows` is the number of rows of all tables. */
   constructor(out: string, rows: number) {
     this.#out = out;
     this.#artifact = new ArtifactWriter("dataset", out);
+    this.#written = new SplitWriter(this.#artifact);
     this.#counts = new Uint32Array(rows);
-    this.#splits = {
-      train: new SplitFiles(this.#artifact, "train", this.#counts),
-      validation: new SplitFiles(this.#artifact, "validation"),
-      test: new SplitFiles(this.#artifact, "test"),
-    };
   }
 
   /** Adds a sample to a split; `rows` are its global rows, by (step, table). */
   add(split: Split, label: number, rows: Uint32Array): void {
-    this.#splits[split].add(label, rows);
+    const block = this.#blocks[split];
+    block.labels[block.filled] = label;
+    block.indices.set(rows, block.filled * STEPS * TABLES);
+    if (++block.filled === BLOCK) this.#flush(split);
   }
 
   /** Number of samples of a split so far. */
   samples(split: Split): number {
-    return this.#splits[split].samples;
+    return this.#written.sizes[split].samples + this.#blocks[split].filled;
   }
 
   /** Completes the dataset; `writeDictionary` writes its dictionary to a path. */
   async commit(body: SessionBody, writeDictionary: (path: string) => Promise<void>): Promise<Dataset> {
-    for (const split of SPLITS) this.#splits[split].end();
+    for (const split of SPLITS) {
+      this.#flush(split);
+      this.#written.endBags(split);
+    }
     await this.#artifact.file(COUNTS_FILE).appendInParts(this.#counts);
     const dictionary = this.#artifact.path(DICTIONARY_FILE);
     await writeDictionary(dictionary);
     this.#artifact.adopt(DICTIONARY_FILE, await measureInParts(dictionary));
-    const splits = SPLITS.map((split) => {
-      const { samples } = this.#splits[split];
-      return [split, { samples, lookups: samples * STEPS * TABLES }] as const;
-    });
-    const whole: DatasetBody = {
-      ...body,
-      dense: ["time"],
-      bags: true,
-      steps: STEPS,
-      splits: Object.fromEntries(splits) as DatasetBody["splits"],
-    };
+    const whole: DatasetBody = { ...body, dense: ["time"], bags: true, steps: STEPS, splits: this.#written.sizes };
     this.#artifact.commit(whole);
     return await Dataset.open(this.#out, "lengths").verified();
+  }
+
+  #flush(split: Split): void {
+    const block = this.#blocks[split];
+    const lookups = block.filled * STEPS * TABLES;
+    const indices = block.indices.subarray(0, lookups);
+    this.#written.write(split, {
+      labels: block.labels.subarray(0, block.filled),
+      dense: this.#dense.subarray(0, block.filled * STEPS),
+      indices,
+      bagLengths: this.#bagLengths.subarray(0, lookups),
+      firstLookups: this.#firstLookups.subarray(0, block.filled),
+    });
+    if (split === "train") { for (const row of indices) this.#counts[row]++; }
+    block.filled = 0;
   }
 
   /** Removes what is not complete. */
   [Symbol.dispose](): void {
     this.#artifact[Symbol.dispose]();
-  }
-}
-
-/** The files of a split, written in blocks of samples. */
-class SplitFiles {
-  /** Samples so far. */
-  samples = 0;
-  readonly #writer: ArtifactWriter;
-  readonly #files: ReturnType<typeof splitFiles>;
-  /** Lookups of each row; undefined if they are not counted. */
-  readonly #counts: Uint32Array | undefined;
-  readonly #labels = new Uint8Array(BLOCK);
-  readonly #indices = new Uint32Array(BLOCK * STEPS * TABLES);
-  readonly #dense = stepTimes(BLOCK);
-  readonly #lengths = new Uint32Array(BLOCK * STEPS * TABLES).fill(1);
-  readonly #firstLookups = new Float64Array(BLOCK);
-  #filled = 0;
-
-  constructor(writer: ArtifactWriter, split: Split, counts?: Uint32Array) {
-    this.#writer = writer;
-    this.#files = splitFiles(split);
-    this.#counts = counts;
-  }
-
-  add(label: number, rows: Uint32Array): void {
-    this.#indices.set(rows, this.#filled * STEPS * TABLES);
-    this.#labels[this.#filled] = label;
-    this.#firstLookups[this.#filled] = this.samples * STEPS * TABLES;
-    this.samples++;
-    if (++this.#filled === BLOCK) this.#flush();
-  }
-
-  /** Writes the last samples. */
-  end(): void {
-    this.#flush();
-    this.#writer.file(this.#files.firstLookups).append(Float64Array.of(this.samples * STEPS * TABLES));
-  }
-
-  #flush(): void {
-    const samples = this.#filled;
-    const indices = this.#indices.subarray(0, samples * STEPS * TABLES);
-    const { labels, dense, indices: rows, bagLengths, firstLookups } = this.#files;
-    this.#writer.file(labels).append(this.#labels.subarray(0, samples));
-    this.#writer.file(dense).append(this.#dense.subarray(0, samples * STEPS));
-    this.#writer.file(rows).append(indices);
-    this.#writer.file(bagLengths).append(this.#lengths.subarray(0, indices.length));
-    this.#writer.file(firstLookups).append(this.#firstLookups.subarray(0, samples));
-    if (this.#counts !== undefined) { for (const row of indices) this.#counts[row]++; }
-    this.#filled = 0;
   }
 }
