@@ -20,3 +20,17 @@ export interface Gemm<Matrix extends Float32Array | Uint16Array = Float32Array> 
     c: Float32Array,
   ): void;
 }
+
+/** Rounds words to the nearest bf16, ties to even. NaN stays NaN; denormal numbers may become 0. */
+export interface Rounding {
+  /** Makes `round` ready for matrices of `words` words. */
+  prepare(words: number): void;
+  /** Rounds the first `words` of a matrix; false, and nothing is done, if that size was not prepared. */
+  round(words: number, from: Float32Array, to: Uint16Array): boolean;
+}
+
+/** Products of matrices in bf16. */
+export interface Bf16Gemm extends Gemm<Uint16Array> {
+  /** Undefined if the library cannot round. */
+  readonly rounding: Rounding | undefined;
+}

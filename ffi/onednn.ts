@@ -1,6 +1,7 @@
 /** oneDNN: matrix products on the CPU, in single precision and bf16. */
-import type { Gemm } from "./gemm.ts";
+import type { Bf16Gemm, Gemm } from "./gemm.ts";
 import { homebrewFolders, LibraryError, openLibrary } from "./library.ts";
+import { openRounding, ROUNDING_SYMBOLS } from "./onednn_rounding.ts";
 
 /** Row-major like all of oneDNN. Sizes and leading dimensions are dnnl_dim_t, which has 64 bits. */
 const GEMM = {
@@ -29,6 +30,7 @@ const symbols = {
   dnnl_gemm_bf16bf16f32: { ...GEMM, optional: true }, // exported, but not declared in the header
   // Belongs to the OpenMP library that oneDNN uses. Sets the number of threads of the calling thread.
   omp_set_num_threads: { parameters: ["i32" /* int num_threads */], result: "void", optional: true },
+  ...ROUNDING_SYMBOLS,
 } as const satisfies Deno.ForeignLibraryInterface;
 
 type Multiply = Deno.StaticForeignSymbol<typeof GEMM>;
@@ -64,7 +66,7 @@ export function openOneDnn(): OneDnn {
  * Opens oneDNN for products of bf16 matrices (the upper halves of single-precision words) with sums in single
  * precision. Throws LibraryError if it is not found or the processor has no bf16 instructions.
  */
-export function openOneDnnBf16(): Gemm<Uint16Array> {
+export function openOneDnnBf16(): Bf16Gemm {
   const { library, version, path, isa } = open();
   const multiply = library.dnnl_gemm_bf16bf16f32;
   if (multiply === null) throw new LibraryError(`Cannot multiply in bf16: ${path} (${version}) cannot`, []);
@@ -74,7 +76,7 @@ export function openOneDnnBf16(): Gemm<Uint16Array> {
       [],
     );
   }
-  return { version: `${version}, bf16`, gemm: gemmBy(multiply) };
+  return { version: `${version}, bf16`, gemm: gemmBy(multiply), rounding: openRounding(library) };
 }
 
 function open() {

@@ -1,7 +1,7 @@
 /** Matrix products of layers, by the WASM kernels or by a library in single precision or bf16. */
 import type { Buffer, LinearGradients, LinearShape } from "../backend.ts";
 import { Bf16Copies, type CopyMemory, isWide } from "../bf16_copies.ts";
-import type { Gemm } from "../../../ffi/gemm.ts";
+import type { Bf16Gemm, Gemm, Rounding } from "../../../ffi/gemm.ts";
 import { at, atOrNull, type CpuBuffer, floats } from "./cpu_buffer.ts";
 import { ACTIVATION_CODES, type Address, type Kernels } from "./wasm/kernels.ts";
 
@@ -11,7 +11,7 @@ const FEW_SAMPLES = 24;
 /** A library of matrix products with the precision of its operands. */
 export type Library =
   | { readonly precision: "fp32"; readonly gemm: Gemm }
-  | { readonly precision: "bf16"; readonly gemm: Gemm<Uint16Array>; readonly narrow: Gemm };
+  | { readonly precision: "bf16"; readonly gemm: Bf16Gemm; readonly narrow: Gemm };
 
 /** The products of layers, for at least one sample. */
 export interface Products {
@@ -143,16 +143,16 @@ class LibraryProducts implements Products {
 class Bf16Products implements Products {
   readonly name: string;
   readonly #kernels: Kernels;
-  readonly #gemm: Gemm<Uint16Array>;
+  readonly #gemm: Bf16Gemm;
   readonly #narrow: Products;
   readonly #copies: Bf16Copies<Rounded>;
 
-  constructor(kernels: Kernels, gemm: Gemm<Uint16Array>, narrow: Gemm, takeScratch: TakeScratch) {
+  constructor(kernels: Kernels, gemm: Bf16Gemm, narrow: Gemm, takeScratch: TakeScratch) {
     this.name = gemm.version;
     this.#kernels = kernels;
     this.#gemm = gemm;
     this.#narrow = new LibraryProducts(kernels, narrow);
-    this.#copies = new Bf16Copies(() => new Rounded(kernels, takeScratch));
+    this.#copies = new Bf16Copies(() => new Rounded(kernels, takeScratch, gemm.rounding));
   }
 
   prepare(shape: LinearShape, x: Buffer, weight: Buffer): void {
@@ -186,18 +186,22 @@ class Bf16Products implements Products {
 class Rounded implements CopyMemory {
   readonly #kernels: Kernels;
   readonly #takeScratch: TakeScratch;
+  readonly #rounding: Rounding | undefined;
   #place: CpuBuffer;
   #matrix: Uint16Array = new Uint16Array(0);
   /** Words that `take` may use: those of the last matrix, once. */
   #ready = 0;
 
-  constructor(kernels: Kernels, takeScratch: TakeScratch) {
+  /** The kernels round matrices of sizes that `rounding` is not prepared for. */
+  constructor(kernels: Kernels, takeScratch: TakeScratch, rounding: Rounding | undefined) {
     this.#kernels = kernels;
     this.#takeScratch = takeScratch;
+    this.#rounding = rounding;
     this.#place = takeScratch(0);
   }
 
   reserve(words: number): void {
+    this.#rounding?.prepare(words);
     if (this.#matrix.length >= words) return;
     this.#place = this.#takeScratch(2 * words);
     const { buffer, byteOffset } = this.#place.floats;
@@ -206,8 +210,10 @@ class Rounded implements CopyMemory {
 
   /** Rounds the first `words` of a matrix. The result is valid until the next call. */
   round(words: number, matrix: Buffer): Uint16Array {
-    this.reserve(words);
-    this.#kernels.roundToBf16(words, at(matrix), this.#place.address);
+    if (this.#matrix.length < words) this.reserve(words);
+    if (!this.#rounding?.round(words, floats(matrix), this.#matrix)) {
+      this.#kernels.roundToBf16(words, at(matrix), this.#place.address);
+    }
     this.#ready = words;
     return this.#matrix;
   }
