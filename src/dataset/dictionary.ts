@@ -1,22 +1,28 @@
 /** Dictionaries of text and of bags: DuckDB counts the values, and hash tables encode them, one table at a time. */
 import { HotsetError } from "../errors.ts";
-import type { Engine } from "./duckdb.ts";
-import { lists, numbers, parquetFiles, quoted } from "./duckdb.ts";
-import type { SparseColumn } from "./schema.ts";
-import { isNumeric } from "./schema.ts";
+import { DatasetEncoding } from "./dataset_encoding.ts";
+import { type Engine, hashWords, lists, numbers, parquetFiles, quoted } from "./duckdb.ts";
+import { historyOf } from "./encoding.ts";
+import { isNumeric, type SparseColumn } from "./schema.ts";
 import type { StageDirectory } from "./stage_directory.ts";
 import { Dictionary } from "./hashed_ids.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 import type { TableSize } from "./number_table.ts";
-import { ageRows, type HistoryFiles, readHistory, type RowHistory, writeHistory } from "./row_history.ts";
+import { ageRows, type KeptRows, readHistory, writeHistory } from "./row_history.ts";
 import { WordFile } from "./word_file.ts";
 import { tableView } from "./value_rules.ts";
 
-/** Words of a column of 64-bit hashes. */
-export function hashWords(vector: unknown): Uint32Array {
-  const hashes = numbers<BigUint64Array>(vector);
-  return new Uint32Array(hashes.buffer, hashes.byteOffset, 2 * hashes.length);
+/** Ids by the counts of the first samples of the first log, after those of a known encoding, if any. */
+export interface CountedIds {
+  readonly train: number;
+  readonly minFrequency: number;
+  readonly known: DatasetEncoding | undefined;
+  /** Growths after which a row of the known encoding that was not looked up is dropped. */
+  readonly expire?: number | undefined;
 }
+
+/** Source of ids: counts, or an existing encoding. */
+export type IdSource = CountedIds | DatasetEncoding;
 
 /** A table that DuckDB numbers. */
 export interface QueryTable {
@@ -24,42 +30,10 @@ export interface QueryTable {
   readonly table: number;
   readonly column: SparseColumn;
   readonly maxIndRange: number | undefined;
-  /** The staged logs; the first `trainRows` of the first one are counted. */
+  /** The staged logs. */
   readonly logs: readonly string[];
-  /** Source of ids: counts of the train split, after the ids of a saved dictionary, if any; or that dictionary alone. */
-  readonly from: {
-    readonly counted: { readonly trainRows: number; readonly minFrequency: number } | undefined;
-    readonly dictionary: string | undefined;
-    /** Of the rows of a dictionary that grows; those that were not looked up for `expire` growths are dropped. */
-    readonly history: HistoryFiles | undefined;
-    readonly expire: number | undefined;
-  };
+  readonly from: IdSource;
   readonly memoryBytes: number;
-}
-
-/** Name of a staged log's file with the ids of a table, u32 (lookups). */
-export function idsFile(log: string, table: number): string {
-  return `${log}.t${table}.ids.u32`;
-}
-
-/** Name of the stage's file with the keys of a table, u32 (rows). */
-export function keysFile(table: number): string {
-  return `t${table}.keys.u32`;
-}
-
-/** Name of the stage's file with the counts of a table, u32 (rows). */
-export function countsFile(table: number): string {
-  return `t${table}.counts.u32`;
-}
-
-/** Names of the stage's files with the history of a table, u32 (rows). */
-export function historyFiles(table: number): { unseen: string; numbers: string } {
-  return { unseen: `t${table}.unseen.u32`, numbers: `t${table}.numbers.u32` };
-}
-
-/** Name of a staged log's file with the lengths of a table's bags, u32 (rows). */
-export function lengthsFile(log: string, table: number): string {
-  return `${log}.t${table}.lengths.u32`;
 }
 
 /**
@@ -68,30 +42,32 @@ export function lengthsFile(log: string, table: number): string {
  * not fit in memory.
  */
 export async function numberQueryTable(engine: Engine, stage: StageDirectory, options: QueryTable): Promise<TableSize> {
-  const { table, column, logs, from: { counted, dictionary: known, history: files, expire } } = options;
+  const { table, column, logs, from } = options;
+  const [counted, encoding] = from instanceof DatasetEncoding ? [undefined, from] : [from, from.known];
+  const known = encoding?.dictionaryPath;
+  const history = counted?.known && historyOf(counted.known, table);
+  const files = stage.tableFiles(table);
   const bag = column.kind === "bag";
   const name = `dictionary${table}`;
   const numeric = isNumeric(column, options.maxIndRange);
   const asHex = column.values === "hex" && options.maxIndRange === undefined;
-  const saved = stage.path(`t${table}.parquet`);
   const key = bag ? `unnest(t${table})` : `t${table}`;
   const counts = counted && `SELECT key, least(count(*), 4294967295)::UINTEGER AS n ` +
-      `FROM (SELECT ${key} AS key FROM ${tableView(logs[0], table)} WHERE row < ${counted.trainRows}) GROUP BY key`;
+      `FROM (SELECT ${key} AS key FROM ${tableView(logs[0], table)} WHERE row < ${counted.train}) GROUP BY key`;
   const savedKey = asHex ? "('0x' || value)::UINTEGER" : numeric ? "value::UINTEGER" : "value";
   let ids = known && `SELECT ${savedKey} AS key, id FROM ${parquetFiles([known])} ` +
       `WHERE feature = ${quoted(column.name)}`;
-  let history: RowHistory | undefined;
-  if (files !== undefined && expire !== undefined) {
-    const seen = await countsOfKnown(engine, ids!, counts!, files.rows);
-    const aged = ageRows(readHistory(files), seen, expire);
-    history = aged.history;
+  let aged: KeptRows | undefined;
+  if (history !== undefined && counted?.expire !== undefined) {
+    const seen = await countsOfKnown(engine, ids!, counts!, history.rows);
+    aged = ageRows(readHistory(history), seen, counted.expire);
     if (aged.kept !== undefined) ids += ` AND id IN (${await idTable(engine, stage, table, aged.kept)})`;
   }
   await engine.run(`CREATE TABLE ${name} AS ${rowsOf(ids, counts, counted?.minFrequency ?? 1)}`);
   const value = asHex ? "format('{:08x}', key)" : "key::VARCHAR";
   await engine.runAlone(
     `COPY (SELECT ${quoted(column.name)} AS feature, ${value} AS value, (rowid + 1)::UINTEGER AS id FROM ${name}) ` +
-      `TO ${quoted(saved)} (FORMAT parquet, COMPRESSION zstd)`,
+      `TO ${quoted(files.dictionary)} (FORMAT parquet, COMPRESSION zstd)`,
   );
   const { dictionary, found } = await load(engine, column.name, name, options.memoryBytes);
   await engine.run(`DROP TABLE ${name}`);
@@ -99,19 +75,18 @@ export async function numberQueryTable(engine: Engine, stage: StageDirectory, op
   if (counted !== undefined) {
     const lookups = bag
       ? await engine.number(
-        `SELECT coalesce(sum(len(t${table})), 0) FROM ${tableView(logs[0], table)} WHERE row < ${counted.trainRows}`,
+        `SELECT coalesce(sum(len(t${table})), 0) FROM ${tableView(logs[0], table)} WHERE row < ${counted.train}`,
       )
-      : counted.trainRows;
+      : counted.train;
     found[0] = Math.min(lookups - found.reduce((sum, n) => sum + n, 0), 2 ** 32 - 1);
   }
-  AtomicFile.write(stage.path(countsFile(table)), [found]);
+  AtomicFile.write(files.counts, [found]);
   const { rows } = dictionary;
-  if (files === undefined) return { rows, next: rows };
-  history ??= ageRows(readHistory(files), found.subarray(1, files.rows + 1)).history;
-  const added = rows - 1 - history.numbers.length;
-  const { unseen, numbers } = historyFiles(table);
-  writeHistory(history, added, { unseen: stage.path(unseen), numbers: stage.path(numbers) });
-  return { rows, next: history.next + added };
+  if (history === undefined) return { rows, next: rows };
+  const grown = (aged ?? ageRows(readHistory(history), found.subarray(1, history.rows + 1))).history;
+  const added = rows - 1 - grown.numbers.length;
+  writeHistory(grown, added, files);
+  return { rows, next: grown.next + added };
 }
 
 /** The counts of the known values, in the order of their ids. */
@@ -165,7 +140,7 @@ export async function joinDictionaries(
   path: string,
 ): Promise<void> {
   const none = "SELECT NULL::VARCHAR AS feature, NULL::VARCHAR AS value, NULL::UINTEGER AS id WHERE false";
-  const parts = Array.from({ length: tables }, (_, t) => `FROM ${parquetFiles([stage.path(`t${t}.parquet`)])}`);
+  const parts = Array.from({ length: tables }, (_, t) => `FROM ${parquetFiles([stage.tableFiles(t).dictionary])}`);
   if (tables === 0) parts.push(none);
   await engine.runAlone(`COPY (${parts.join(" UNION ALL ")}) TO ${quoted(path)} (FORMAT parquet, COMPRESSION zstd)`);
 }
@@ -199,8 +174,9 @@ async function encodeColumn(
   bag: boolean,
   dictionary: Dictionary,
 ): Promise<void> {
-  using ids = new WordFile(stage.path(idsFile(log, table)));
-  using lengths = bag ? new WordFile(stage.path(lengthsFile(log, table))) : undefined;
+  const files = stage.columnFiles(log, table);
+  using ids = new WordFile(files.ids);
+  using lengths = bag ? new WordFile(files.lengths) : undefined;
   const hashes = bag ? `list_transform(t${table}, lambda v: hash(v))` : `hash(t${table})`;
   for await (const chunk of engine.stream(`SELECT ${hashes} FROM ${tableView(log, table)}`)) {
     if (lengths === undefined) {

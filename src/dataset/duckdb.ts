@@ -154,6 +154,12 @@ export function numbers<A extends Uint8Array | Uint32Array | Float32Array | BigU
   return (vector as { items: A }).items;
 }
 
+/** Words of a column of 64-bit hashes. */
+export function hashWords(vector: unknown): Uint32Array {
+  const hashes = numbers<BigUint64Array>(vector);
+  return new Uint32Array(hashes.buffer, hashes.byteOffset, 2 * hashes.length);
+}
+
 /** Column `index` as a list column. */
 export function lists(chunk: DuckDBDataChunk, index: number): DuckDBListVector {
   const vector = chunk.getColumnVector(index);

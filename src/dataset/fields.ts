@@ -3,8 +3,6 @@
  * the same rules for single values in memory, and takes its patterns and limits from here.
  */
 import { isOneOf, quoted } from "./duckdb.ts";
-import { GROUP_COLUMN } from "./groups.ts";
-import { WEIGHT_COLUMN } from "./sample_weights.ts";
 import {
   type Column,
   type DenseColumn,
@@ -14,6 +12,7 @@ import {
   type SparseColumn,
   type WeightsColumn,
 } from "./schema.ts";
+import { GROUP_COLUMN, WEIGHT_COLUMN } from "./side_columns.ts";
 import { canonical, isMissing, isNumberText, type ValueRule } from "./value_rules.ts";
 
 /** A column of the log as SQL over the fields of a file. */
@@ -115,7 +114,10 @@ export function fieldBuilder(
       const value = `list_transform(${field.value}, lambda v: ${key("v")})`;
       return [{ column, staged, raw, value, good: `${field.good} AND len(${value}) = list_count(${value})` }];
     }
-    if (column.kind === "ignore") return [{ column, staged: GROUP_COLUMN, raw, ...groupOf(raw, type) }];
+    // A group is unchanged text.
+    if (column.kind === "ignore") {
+      return [{ column, staged: GROUP_COLUMN, raw, value: textOf(raw, type), good: "true" }];
+    }
     if (column.kind === "weights") throw new TypeError(`the weights ${column.name} need the field of their bag`);
     const name = `p${parsed++}`;
     if (column.kind === "dense" || column.kind === "time") {
@@ -183,11 +185,6 @@ function valueOf(
   if (type === "BLOB") return { value, good: `(${raw} IS NULL OR TRY(decode(${raw})) IS NOT NULL)` };
   const list = values === "text" && (type === undefined || type === "VARCHAR");
   return { value, good: list ? `NOT coalesce(${raw} LIKE '[%,%]', false)` : "true" };
-}
-
-/** SQL of the group of a row as unchanged text. */
-function groupOf(raw: string, type: string | undefined): Pick<Field, "value" | "good"> {
-  return { value: textOf(raw, type), good: "true" };
 }
 
 /** SQL that is true if a field has a value. */

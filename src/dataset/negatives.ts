@@ -4,10 +4,9 @@
  * number of threads or on memory.
  */
 import { type Engine, parquetFiles, quoted } from "./duckdb.ts";
-import { weightsColumn } from "./lookup_weights.ts";
 import { isDense, isSparse, type LogSchema, missingColumn, weightsOf } from "./schema.ts";
-import type { ValueRule } from "./value_rules.ts";
-import { keys, stagedView } from "./value_rules.ts";
+import { weightsColumn } from "./side_columns.ts";
+import { keys, stagedView, type ValueRule } from "./value_rules.ts";
 
 /** Options of drawing negatives. */
 export interface NegativeOptions {

@@ -3,6 +3,7 @@ import { FileReader } from "../storage/artifact.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 import { KeysDoNotFit, KeyTable, release } from "./key_table.ts";
 import { ageRows, type HistoryFiles, readHistory, readKeys, wordsAt, writeHistory } from "./row_history.ts";
+import type { TableFiles } from "./stage_directory.ts";
 import { type KeyRun, readWords } from "./staged_chunk.ts";
 
 const PIECE_KEYS = 1 << 18;
@@ -32,9 +33,7 @@ export interface TableTask {
    */
   readonly from: KeyCounts | KeyRun;
   /** Output files for the key and the count of every row of the table, and for its history if there are known keys. */
-  readonly keysFile: string;
-  readonly countsFile: string;
-  readonly historyFiles: { readonly unseen: string; readonly numbers: string };
+  readonly files: TableFiles;
   readonly memoryBytes: number;
 }
 
@@ -65,7 +64,7 @@ interface CountedKeys {
 }
 
 function number(task: TableTask): TableSize {
-  const { logs, from, keysFile, countsFile, memoryBytes } = task;
+  const { logs, from, files, memoryBytes } = task;
   const memory = new Uint32Array(PIECE_KEYS);
   using table = new KeyTable(memoryBytes);
   let found: CountedKeys;
@@ -87,8 +86,8 @@ function number(task: TableTask): TableSize {
   }
   const kept = counts.reduce((sum, count) => sum + count, 0);
   const rest = "train" in from ? Math.min(from.train - kept, 2 ** 32 - 1) : 0;
-  AtomicFile.write(keysFile, [Uint32Array.of(0), keys]);
-  AtomicFile.write(countsFile, [Uint32Array.of(rest), counts]);
+  AtomicFile.write(files.keys, [Uint32Array.of(0), keys]);
+  AtomicFile.write(files.counts, [Uint32Array.of(rest), counts]);
   const rows = keys.length + 1;
   release(keys);
   release(counts);
@@ -101,7 +100,7 @@ function unseen(keys: Uint32Array<ArrayBuffer>): CountedKeys {
 
 /** Known keys that are kept, then new ones that occur often enough. */
 function grow(
-  { logs, memoryBytes, historyFiles }: TableTask,
+  { logs, memoryBytes, files }: TableTask,
   { train, minFrequency }: KeyCounts,
   known: KnownKeys,
   memory: Uint32Array,
@@ -115,7 +114,7 @@ function grow(
   const added = others.number(minFrequency);
   const { kept, history } = ageRows(readHistory(known.history), seen, known.expire);
   const next = history.next + added.keys.length;
-  writeHistory(history, added.keys.length, historyFiles);
+  writeHistory(history, added.keys.length, files);
   const of = (words: Uint32Array<ArrayBuffer>) => kept === undefined ? words : wordsAt(words, kept);
   return { keys: joined(of(keys), added.keys), counts: joined(of(seen), added.counts), next };
 }

@@ -2,7 +2,7 @@
 import { HotsetError } from "../errors.ts";
 import { type ProcessGroup, togetherAsync } from "../parallel/process_group.ts";
 import { DatasetEncoding, KEYS_FILE } from "./dataset_encoding.ts";
-import { countsFile, historyFiles, idsFile, keysFile, numberQueryTable } from "./dictionary.ts";
+import { type IdSource, numberQueryTable } from "./dictionary.ts";
 import type { Engine } from "./duckdb.ts";
 import { historyOf } from "./encoding.ts";
 import type { KnownKeys, TableSize, TableTask } from "./number_table.ts";
@@ -18,18 +18,6 @@ const DICTIONARY_MEMORY_SHARE = 0.4;
 const RUNTIME_BYTES = 192 * 2 ** 20;
 const THREAD_BYTES = 64 * 2 ** 20;
 const MIN_KEYS_MEMORY_SHARE = 0.25;
-
-/** Ids by the counts of the first samples of the first log, after those of a known encoding, if any. */
-export interface CountedIds {
-  readonly train: number;
-  readonly minFrequency: number;
-  readonly known: DatasetEncoding | undefined;
-  /** Growths after which a row of the known encoding that was not looked up is dropped. */
-  readonly expire?: number | undefined;
-}
-
-/** Source of ids: counts, or an existing encoding. */
-export type IdSource = CountedIds | DatasetEncoding;
 
 /** What numbering takes, besides the threads or the database that do it. */
 interface NumberingOptions {
@@ -71,14 +59,12 @@ export async function numberKeys(options: KeyOptions): Promise<TableSize[]> {
     kind: "table",
     logs: logs.map((log) => ({
       runs: log.chunks.map((chunk) => keyRun(chunk, dense, t)),
-      ids: stage.path(idsFile(log.name, t)),
+      ids: stage.columnFiles(log.name, t).ids,
     })),
     from: from instanceof DatasetEncoding
       ? keysOf(from, t)
       : { ...from, known: from.known && knownKeys(from.known, t, from.expire) },
-    keysFile: stage.path(keysFile(t)),
-    countsFile: stage.path(countsFile(t)),
-    historyFiles: { unseen: stage.path(historyFiles(t).unseen), numbers: stage.path(historyFiles(t).numbers) },
+    files: stage.tableFiles(t),
     memoryBytes,
   });
   const open = () => [...sizes.keys()].filter((t) => sizes[t] === null);
@@ -114,30 +100,18 @@ export async function numberKeys(options: KeyOptions): Promise<TableSize[]> {
 
 /** Encodes tables whose values are in DuckDB, one at a time. Throws HotsetError. */
 export async function numberValues(options: ValueOptions): Promise<TableSize[]> {
-  const { schema, logs, from, stage, memoryBytes, onProgress, engine, maxIndRange } = options;
+  const { schema, from, stage, onProgress, engine, maxIndRange } = options;
+  const logs = options.logs.map(({ name }) => name);
+  const memoryBytes = options.memoryBytes * DICTIONARY_MEMORY_SHARE;
   const columns = schema.columns.filter(isSparse);
   const sizes: TableSize[] = [];
   for (const [table, column] of columns.entries()) {
-    const query = {
-      table,
-      column,
-      maxIndRange,
-      logs: logs.map(({ name }) => name),
-      from: from instanceof DatasetEncoding ? { ...NO_GROWTH, counted: undefined, dictionary: from.dictionaryPath } : {
-        counted: { trainRows: from.train, minFrequency: from.minFrequency },
-        dictionary: from.known?.dictionaryPath,
-        history: from.known && historyOf(from.known, table),
-        expire: from.expire,
-      },
-      memoryBytes: memoryBytes * DICTIONARY_MEMORY_SHARE,
-    };
+    const query = { table, column, maxIndRange, logs, from, memoryBytes };
     sizes.push(await stage.step(`t${table}`, () => numberQueryTable(engine, stage, query)));
     onProgress(sizes.length / columns.length);
   }
   return sizes;
 }
-
-const NO_GROWTH = { history: undefined, expire: undefined };
 
 /** The keys of a table that grows. */
 function knownKeys(known: DatasetEncoding, table: number, expire: number | undefined): KnownKeys {

@@ -10,12 +10,11 @@ import { GroupWriter } from "../storage/group_writer.ts";
 import { assemble, type EncodedLog, type SplitPart } from "./assemble.ts";
 import { COUNTS_FILE, type Dataset, type DatasetBody, openMade } from "./dataset.ts";
 import { DatasetEncoding, DICTIONARY_FILE, KEYS_FILE, MAX_ROWS } from "./dataset_encoding.ts";
-import { countsFile, historyFiles, idsFile, joinDictionaries, keysFile, lengthsFile } from "./dictionary.ts";
+import { type IdSource, joinDictionaries } from "./dictionary.ts";
 import { Engine, engineFailure } from "./duckdb.ts";
 import type { Format } from "./formats.ts";
 import type { InputFile } from "./inputs.ts";
-import { lookupWeightsFile } from "./lookup_weights.ts";
-import { type IdSource, numberKeys, numberValues } from "./number_tables.ts";
+import { numberKeys, numberValues } from "./number_tables.ts";
 import type { TableSize } from "./number_table.ts";
 import { preparePool } from "./prepare_pool.ts";
 import { type DenseColumn, isDense, isMean, isSparse, type LogSchema, type SparseColumn, weightsOf } from "./schema.ts";
@@ -236,11 +235,14 @@ class PrepareJob implements Disposable {
     const encoded = logs.map(({ log, parts }): EncodedLog => ({
       log,
       parts,
-      tables: columns.map((column, t) => ({
-        ids: stage.path(idsFile(log.name, t)),
-        lengths: column.kind === "bag" ? stage.path(lengthsFile(log.name, t)) : undefined,
-        weights: weightsOf(schema.columns, column) && stage.path(lookupWeightsFile(log.name, t)),
-      })),
+      tables: columns.map((column, t) => {
+        const { ids, lengths, weights } = stage.columnFiles(log.name, t);
+        return {
+          ids,
+          lengths: column.kind === "bag" ? lengths : undefined,
+          weights: weightsOf(schema.columns, column) && weights,
+        };
+      }),
     }));
     const splits = await assemble(
       this.#writer,
@@ -255,10 +257,11 @@ class PrepareJob implements Disposable {
     await togetherAsync(this.#group, async () => {
       if (this.#group.rank === 0) this.#writer.file(COUNTS_FILE); // even if there are no tables
       for (const t of this.#group.rank === 0 ? columns.keys() : []) {
-        await this.#append(COUNTS_FILE, countsFile(t));
-        if (this.#engine === undefined) await this.#append(KEYS_FILE, keysFile(t));
-        if (grows) await this.#append(UNSEEN_FILE, historyFiles(t).unseen);
-        if (grows && hasDropped) await this.#append(NUMBERS_FILE, historyFiles(t).numbers);
+        const files = stage.tableFiles(t);
+        await this.#append(COUNTS_FILE, files.counts);
+        if (this.#engine === undefined) await this.#append(KEYS_FILE, files.keys);
+        if (grows) await this.#append(UNSEEN_FILE, files.unseen);
+        if (grows && hasDropped) await this.#append(NUMBERS_FILE, files.numbers);
       }
     });
     if (this.#engine !== undefined) {
@@ -284,7 +287,7 @@ class PrepareJob implements Disposable {
 
   /** Appends a staged file to a file of the artifact. */
   async #append(name: string, staged: string): Promise<void> {
-    await this.#writer.file(name).appendInParts(await Deno.readFile(this.#stage.path(staged)));
+    await this.#writer.file(name).appendInParts(await Deno.readFile(staged));
   }
 
   [Symbol.dispose](): void {

@@ -8,6 +8,16 @@ import { AtomicFile } from "../storage/atomic_file.ts";
 /** Incremented when staged files of an older Hotset cannot be used. */
 const VERSION = 3;
 
+/** Files of a table, u32 (rows) each, but for its dictionary, Parquet (feature, value, id). */
+export interface TableFiles {
+  readonly keys: string;
+  readonly counts: string;
+  /** The history of the rows of a table that grows (row_history.ts). */
+  readonly unseen: string;
+  readonly numbers: string;
+  readonly dictionary: string;
+}
+
 /** A directory next to the output, named by what is prepared. */
 export class StageDirectory {
   readonly directory: string;
@@ -33,6 +43,21 @@ export class StageDirectory {
     return join(this.directory, name);
   }
 
+  /** Paths of the files of a table. */
+  tableFiles(table: number): TableFiles {
+    const path = (name: string) => this.path(`t${table}.${name}`);
+    return {
+      ...{ keys: path("keys.u32"), counts: path("counts.u32"), dictionary: path("parquet") },
+      ...{ unseen: path("unseen.u32"), numbers: path("numbers.u32") },
+    };
+  }
+
+  /** Paths of the files of a table's column in a log: ids, u32 (lookups), lengths of bags, u32 (rows), and weights, f32. */
+  columnFiles(log: string, table: number): { ids: string; lengths: string; weights: string } {
+    const path = (name: string) => this.path(`${log}.t${table}.${name}`);
+    return { ids: path("ids.u32"), lengths: path("lengths.u32"), weights: path("weights.f32") };
+  }
+
   /** The result of a finished step, or undefined. */
   finished<R>(name: string): R | undefined {
     try {
@@ -51,6 +76,14 @@ export class StageDirectory {
   /** Runs a step unless it is finished. */
   async step<R>(name: string, work: () => Promise<R> | R): Promise<R> {
     return this.finished<R>(name) ?? this.finish(name, await work());
+  }
+
+  /** The same for a step without a result. */
+  async once(name: string, work: () => Promise<void>): Promise<void> {
+    await this.step(name, async () => {
+      await work();
+      return true;
+    });
   }
 
   /** Removes everything. */

@@ -8,16 +8,21 @@ import { AtomicPath } from "../storage/atomic_file.ts";
 import { type Engine, numbers, parquetFiles, quoted } from "./duckdb.ts";
 import { type Field, fieldBuilder, fillOf, isPresent, parsedRows, typeFault, weightsField } from "./fields.ts";
 import { columnNames, nameFault, splitLine } from "./header_line.ts";
-import { groupOnly, writeGroups } from "./groups.ts";
 import { folderColumns, type InputFile } from "./inputs.ts";
 import { countRejects, firstBadRow, firstReject, readFailure } from "./query_faults.ts";
 import type { FileLayout } from "./file_layout.ts";
 import { csvSource, parquetSource, parquetTypes } from "./file_source.ts";
 import { type FileAccount, type LineAccount, noRows, noRowsFault } from "./read_account.ts";
-import { lookupWeightsFile, weightedTables, weightsColumn, writeLookupWeights } from "./lookup_weights.ts";
 import { OTHER_FORMAT, rowError, widthFault } from "./row_fault.ts";
-import { writeWeights } from "./sample_weights.ts";
 import { type Column, isDense, isMean, isSparse, type LogSchema } from "./schema.ts";
+import {
+  groupOnly,
+  weightedTables,
+  weightsColumn,
+  writeGroups,
+  writeLookupWeights,
+  writeWeights,
+} from "./side_columns.ts";
 import type { StageDirectory } from "./stage_directory.ts";
 import type { Missing, StagedLog, StageOptions } from "./staged_log.ts";
 import { ChunkBuffer, type StagedChunk } from "./staged_chunk.ts";
@@ -75,12 +80,8 @@ export async function stageQuery(
   let numbered = `SELECT row_number() OVER () - 1 AS row, * FROM ${parquetFiles(parquet)}`;
   if (options.purpose === "train" && schema.columns.some((c) => c.kind === "time")) {
     const sorted = stage.path(`${name}.sorted.parquet`);
-    await stage.step(`${name}.sorted`, async () => {
-      await engine.run(
-        `COPY (SELECT * EXCLUDE (row) FROM (${numbered}) ORDER BY moment, row) TO ${quoted(sorted)} ${STAGED_FORMAT}`,
-      );
-      return true;
-    });
+    const inOrder = `SELECT * EXCLUDE (row) FROM (${numbered}) ORDER BY moment, row`;
+    await stage.once(`${name}.sorted`, () => engine.run(`COPY (${inOrder}) TO ${quoted(sorted)} ${STAGED_FORMAT}`));
     numbered = `SELECT row_number() OVER () - 1 AS row, * FROM ${parquetFiles([sorted])}`;
   }
   const staged = stagedView(name);
@@ -107,26 +108,16 @@ export async function stageColumns(
     await engine.run(`CREATE OR REPLACE VIEW ${tableView(name, t)} AS SELECT row, ${key} AS t${t} FROM ${staged}`);
   }
   for (const t of weightedTables(schema)) {
-    await stage.step(`${name}.t${t}.weights`, async () => {
-      await writeLookupWeights(engine, staged, t, stage.path(lookupWeightsFile(name, t)));
-      return true;
-    });
+    const { weights } = stage.columnFiles(name, t);
+    await stage.once(`${name}.t${t}.weights`, () => writeLookupWeights(engine, staged, t, weights));
   }
   const chunks = await stage.step(`${name}.chunks`, () => writeChunks(engine, name, dense, stage));
   const groups = hasGroups(schema, options) ? stage.path(`${name}.groups.u64`) : undefined;
   if (groups !== undefined) {
-    await stage.step(`${name}.groups`, async () => {
-      await writeGroups(engine, schema, rules, staged, groups);
-      return true;
-    });
+    await stage.once(`${name}.groups`, () => writeGroups(engine, schema, rules, staged, groups));
   }
   const weights = hasWeights(schema, options) ? stage.path(`${name}.weights.f32`) : undefined;
-  if (weights !== undefined) {
-    await stage.step(`${name}.weights`, async () => {
-      await writeWeights(engine, staged, weights);
-      return true;
-    });
-  }
+  if (weights !== undefined) await stage.once(`${name}.weights`, () => writeWeights(engine, staged, weights));
   return { missing, chunks, groups, weights };
 }
 
