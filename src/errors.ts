@@ -118,3 +118,10 @@ export function attempt<T>(failure: string, work: () => T): T {
     throw new HotsetError(`${failure}: ${messageOf(error)}`, { cause: error });
   }
 }
+
+/** A function that throws HotsetError "Cannot `doing`: reason"; `code` is the kind of failure unless it is given another. */
+export function cannot(doing: string, code?: ErrorCode): (reason: string, code?: ErrorCode) => never {
+  return (reason, other = code) => {
+    throw new HotsetError(`Cannot ${doing}: ${reason}`, { code: other });
+  };
+}

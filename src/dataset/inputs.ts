@@ -2,7 +2,7 @@
 import { globSync, type Stats, statSync } from "node:fs";
 import { join, parse, resolve, sep } from "node:path";
 import { crc32 } from "node:zlib";
-import { type ErrorCode, HotsetError, messageOf, UsageError } from "../errors.ts";
+import { cannot, HotsetError, messageOf, UsageError } from "../errors.ts";
 import { throughLinks } from "../storage/links.ts";
 import { type ProcessGroup, togetherAsync } from "../parallel/process_group.ts";
 import { contentOf, type FileContent, MAGIC_BYTES, unreadable } from "./file_content.ts";
@@ -90,9 +90,7 @@ export function byNumbers(a: string, b: string): number {
 }
 
 function inputFile(path: string, standard: FileContent): InputFile {
-  const fail = (reason: string, code?: ErrorCode): never => {
-    throw new HotsetError(`Cannot read ${path}: ${reason}`, { code });
-  };
+  const fail = cannot(`read ${path}`);
   let stats: Stats;
   let begin = new Uint8Array(MAGIC_BYTES), end = new Uint8Array(MAGIC_BYTES);
   try {

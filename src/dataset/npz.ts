@@ -7,7 +7,7 @@ import { createWriteStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
 // @ts-types="@types/yauzl"
 import { openPromise } from "yauzl";
-import { HotsetError, messageOf } from "../errors.ts";
+import { cannot, messageOf } from "../errors.ts";
 import { type IntegerSource, VALUE_BYTES } from "./read_integers.ts";
 
 /** Arrays in the order of the fields of a row. */
@@ -25,9 +25,7 @@ export async function extractNpz(
   labelled: boolean,
 ): Promise<{ sources: IntegerSource[]; rows: number }> {
   const arrays = ARRAYS.filter(({ name }) => labelled || name !== "y");
-  const fail = (reason: string): never => {
-    throw new HotsetError(`Cannot read ${path}: ${reason}`);
-  };
+  const fail = cannot(`read ${path}`);
   const found = new Map<string, string>();
   try {
     const zip = await openPromise(path, { lazyEntries: true });

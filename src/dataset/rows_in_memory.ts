@@ -1,5 +1,5 @@
 /** Rows that a program has in memory, in any of their forms, as batches of values. */
-import { HotsetError } from "../errors.ts";
+import { cannot, HotsetError } from "../errors.ts";
 import type { SingleValue } from "./single_value.ts";
 
 /** A value: that of a field, a whole number of 64 bits, a moment, or a list of values for a bag. */
@@ -102,17 +102,15 @@ function valuesOf(row: InputRow, names: readonly string[], at: number): unknown[
 function* ofArrays(columns: InputColumns): Generator<RowBatch> {
   const names = Object.keys(columns);
   const [first] = names;
-  const fail = (name: string, reason: string) => {
-    throw new HotsetError(`Cannot write rows: column ${name} ${reason}`, { code: "bad-row" });
-  };
+  const fail = cannot("write rows", "bad-row");
   for (const name of names) {
     const values: unknown = columns[name];
     // A text is like an array of its characters: an object with texts is a row.
     if (typeof values !== "object" || values === null || !("length" in values)) {
-      fail(name, "is no array; a single row is an array with one object");
+      fail(`column ${name} is no array; a single row is an array with one object`);
     }
     const [length, expected] = [columns[name].length, columns[first].length];
-    if (length !== expected) fail(name, `has ${length} values, and ${first} has ${expected}`);
+    if (length !== expected) fail(`column ${name} has ${length} values, and ${first} has ${expected}`);
   }
   const arrays = Object.values(columns);
   yield* ofGetters(names, arrays[0]?.length ?? 0, arrays.map((values) => (row) => values[row]));

@@ -1,7 +1,7 @@
 /** Writes rows in memory to a Parquet file, which everything that reads logs can read. */
 import { availableParallelism } from "node:os";
 import { breaks } from "../breaks.ts";
-import { HotsetError } from "../errors.ts";
+import { cannot } from "../errors.ts";
 import { AtomicPath } from "../storage/atomic_file.ts";
 import { TemporaryDirectory } from "../storage/temporary.ts";
 import { Engine, engineFailure, identifier, quoted } from "./duckdb.ts";
@@ -47,7 +47,7 @@ export async function writeRows(rows: RowsInMemory, path: string): Promise<numbe
       written += texts.length;
       if (breaks.due) await breaks.take();
     }
-    if (written === 0) throw new HotsetError("Cannot write rows: there are none", { code: "bad-row" });
+    if (written === 0) cannot("write rows", "bad-row")("there are none");
     // One thread writes the same bytes each time, and equal bytes are an equal log.
     const values = columns.map((column, i) => `${column.sql(`c${i}`)} AS ${identifier(column.name)}`);
     await engine.runAlone(
@@ -61,9 +61,7 @@ export async function writeRows(rows: RowsInMemory, path: string): Promise<numbe
 }
 
 function columnsOf(names: readonly string[]): Column[] {
-  const fail = (reason: string) => {
-    throw new HotsetError(`Cannot write rows: ${reason}`, { code: "bad-row" });
-  };
+  const fail = cannot("write rows", "bad-row");
   if (names.length === 0) fail("the first row has no columns");
   const seen = new Map<string, string>();
   for (const name of names) {

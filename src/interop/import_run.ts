@@ -6,7 +6,7 @@ import { ArtifactWriter } from "../storage/artifact_writer.ts";
 import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { encodingId } from "../dataset/encoding.ts";
-import { HotsetError, UsageError } from "../errors.ts";
+import { cannot, HotsetError, UsageError } from "../errors.ts";
 import { removeIfEmpty } from "../storage/disk.ts";
 import { throughLinks } from "../storage/links.ts";
 import { elementsOf } from "../model/layers/layer.ts";
@@ -173,9 +173,7 @@ function expectTables(
   ids: typeof ROW_NUMBERS[number],
 ): void {
   const { tables } = dataset.body;
-  const fail = (reason: string): never => {
-    throw new HotsetError(`Cannot import ${path} for dataset ${dataset.directory}: ${reason}`);
-  };
+  const fail = cannot(`import ${path} for dataset ${dataset.directory}`);
   if (tableRows.length !== tables.length) {
     fail(`it has ${tableRows.length} embedding tables, but the dataset has ${tables.length}`);
   }

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { bytesOf, FileReader, firstIssue } from "../storage/artifact.ts";
-import { attempt, HotsetError, messageOf } from "../errors.ts";
+import { attempt, cannot, messageOf } from "../errors.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 
 /** Maximum size of a header, the same as in the format's own library. */
@@ -57,9 +57,7 @@ export interface Header {
  * Throws HotsetError.
  */
 export function parseHeader(path: string, header: Uint8Array, fileBytes: number): Header {
-  const fail = (reason: string): never => {
-    throw new HotsetError(`Cannot read ${path}: ${reason}`);
-  };
+  const fail = cannot(`read ${path}`);
   let json: unknown;
   try {
     json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(header));
@@ -108,9 +106,7 @@ export class SafetensorsReader implements Disposable {
 
   /** Opens a file and validates its header. Throws HotsetError. */
   constructor(path: string) {
-    const fail = (reason: string): never => {
-      throw new HotsetError(`Cannot read ${path}: ${reason}`);
-    };
+    const fail = cannot(`read ${path}`);
     let file: Deno.FileInfo | undefined;
     try {
       file = Deno.statSync(path);

@@ -6,7 +6,7 @@ import type { ArtifactFile } from "../storage/artifact_writer.ts";
 import { type Dataset, type Samples, type Split, SPLITS } from "../dataset/dataset.ts";
 import { createFile as createDirectFile } from "../storage/direct_file.ts";
 import { expectRoom } from "../storage/disk.ts";
-import { HotsetError } from "../errors.ts";
+import { cannot } from "../errors.ts";
 import { HOT_ROWS_FILE, type Profile } from "../profile/profile.ts";
 import { ALONE } from "../parallel/host_group.ts";
 import { expectSame, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
@@ -53,9 +53,7 @@ export async function buildLayout(
   options: LayoutOptions,
 ): Promise<Layout> {
   const { batchSize, out, shuffle, group = ALONE, direct = estimateBytes(dataset) >= DIRECT_BYTES } = options;
-  const fail = (reason: string): never => {
-    throw new HotsetError(`Cannot lay out ${dataset.directory}: ${reason}`);
-  };
+  const fail = cannot(`lay out ${dataset.directory}`);
   expectSame(group, "lay out", "the dataset", dataset.id);
   expectSame(group, "lay out", "the profile", profile?.id ?? null);
   together(group, () => {

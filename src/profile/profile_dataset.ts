@@ -2,7 +2,7 @@
 import { ArtifactWriter } from "../storage/artifact_writer.ts";
 import { type OptimizerName, rowStateWords } from "../optimizer/optimizers.ts";
 import type { Dataset } from "../dataset/dataset.ts";
-import { HotsetError } from "../errors.ts";
+import { cannot } from "../errors.ts";
 import { ALONE } from "../parallel/host_group.ts";
 import { expectSame, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import { allHotSampleShare, coverageCurve, drawSamples } from "./coverage.ts";
@@ -40,18 +40,17 @@ export interface ProfileOptions {
  */
 export async function profileDataset(dataset: Dataset, options: ProfileOptions): Promise<Profile> {
   const { dim, optimizer, hotMemory, sampleRate, seed, group = ALONE, onProgress = () => {} } = options;
-  const expect = (valid: boolean, reason: string) => {
-    if (!valid) throw new HotsetError(`Cannot profile ${dataset.directory}: ${reason}`);
-  };
+  const fail = cannot(`profile ${dataset.directory}`);
   expectSame(group, "profile", "the dataset", dataset.id);
   together(group, () => {
-    expect(dataset.tables > 0, "it has no sparse features, so there are no rows to be hot");
-    expect(Number.isInteger(dim) && dim > 0, `the embedding dimension ${dim} is not a positive whole number`);
-    expect(Number.isSafeInteger(hotMemory) && hotMemory >= 0, `the hot memory ${hotMemory} is not a number of bytes`);
-    expect(
-      sampleRate === undefined || sampleRate > 0 && sampleRate <= 100,
-      `the sample rate ${sampleRate} is not above 0 and at most 100 percent`,
-    );
+    if (dataset.tables === 0) fail("it has no sparse features, so there are no rows to be hot");
+    if (!(Number.isInteger(dim) && dim > 0)) fail(`the embedding dimension ${dim} is not a positive whole number`);
+    if (!(Number.isSafeInteger(hotMemory) && hotMemory >= 0)) {
+      fail(`the hot memory ${hotMemory} is not a number of bytes`);
+    }
+    if (sampleRate !== undefined && !(sampleRate > 0 && sampleRate <= 100)) {
+      fail(`the sample rate ${sampleRate} is not above 0 and at most 100 percent`);
+    }
   });
   const { firstRows } = dataset;
   const bytesPerRow = 4 * (dim + rowStateWords(optimizer, dim));

@@ -8,7 +8,7 @@ import { crc32 } from "node:zlib";
 import { z } from "zod";
 import { crc32Of } from "./crc32.ts";
 import { type FileEntry, fileEntry, measure, measureInParts } from "./file_entry.ts";
-import { type ErrorCode, HotsetError, messageOf } from "../errors.ts";
+import { cannot, HotsetError, messageOf } from "../errors.ts";
 
 /** Name of the manifest's file. */
 export const MANIFEST = "manifest.json";
@@ -91,9 +91,7 @@ export function parseManifest<T>(
   text: string,
   schema: z.ZodType<T>,
 ): Manifest<T> {
-  const fail = (reason: string, code: ErrorCode = "damaged"): never => {
-    throw new HotsetError(`Cannot open ${kind} ${directory}: ${reason}`, { code });
-  };
+  const fail = cannot(`open ${kind} ${directory}`, "damaged");
   const remake = remedy(kind);
   let json: unknown;
   let id = "";
@@ -157,9 +155,7 @@ export class Artifact<T> {
     schema: z.ZodType<T>,
     check: ArtifactCheck = "checksums",
   ): Artifact<T> {
-    const fail = (reason: string, code: ErrorCode = "damaged"): never => {
-      throw new HotsetError(`Cannot open ${kind} ${directory}: ${reason}`, { code });
-    };
+    const fail = cannot(`open ${kind} ${directory}`, "damaged");
     const remake = remedy(kind);
     let text = "";
     try {
@@ -194,9 +190,7 @@ export class Artifact<T> {
    * "lengths". Throws like `open`.
    */
   async verify(): Promise<void> {
-    const fail = (reason: string): never => {
-      throw new HotsetError(`Cannot open ${this.#kind} ${this.directory}: ${reason}`, { code: "damaged" });
-    };
+    const fail = cannot(`open ${this.#kind} ${this.directory}`, "damaged");
     const remake = remedy(this.#kind);
     for (const [name, { crc32 }] of Object.entries(this.#files)) {
       const measured = await measureInParts(this.path(name)).catch((error) => fail(unreadable(name, error, remake)));
@@ -234,21 +228,18 @@ export class Artifact<T> {
    * manifest.
    */
   expectBytes(name: string, bytes: number): void {
-    if (this.bytes(name) !== bytes) {
-      throw new HotsetError(
-        `Cannot open ${this.directory}: ${name} has ${this.bytes(name)} bytes, but its manifest implies ${bytes}`,
-        { code: "damaged" },
-      );
-    }
+    if (this.bytes(name) === bytes) return;
+    this.#fail(`${name} has ${this.bytes(name)} bytes, but its manifest implies ${bytes}`);
   }
 
   /** Throws HotsetError unless the length of the file is a multiple of the page size. */
   expectMultiple(name: string, pageBytes: number): void {
     if (this.bytes(name) % pageBytes === 0) return;
-    throw new HotsetError(
-      `Cannot open ${this.directory}: ${name} has ${this.bytes(name)} bytes, which are no pages of ${pageBytes}`,
-      { code: "damaged" },
-    );
+    this.#fail(`${name} has ${this.bytes(name)} bytes, which are no pages of ${pageBytes}`);
+  }
+
+  #fail(reason: string): never {
+    return cannot(`open ${this.directory}`, "damaged")(reason);
   }
 
   /** Throws HotsetError if its directory has gone or has another artifact since it was opened. */
@@ -307,27 +298,24 @@ export class FileReader implements Disposable {
     this.#file.seekSync(position, Deno.SeekMode.Start);
     for (let done = 0; done < target.length;) {
       const count = this.#file.readSync(done === 0 ? target : target.subarray(done));
-      if (count === null) {
-        throw new HotsetError(`Cannot read ${this.#path}: it ends before byte ${position + target.length}`, {
-          code: "damaged",
-        });
-      }
+      if (count === null) damaged(this.#path, `it ends before byte ${position + target.length}`);
       done += count;
     }
     if (this.#expected === undefined || position !== this.#end) return;
     this.#crc32 = crc32Of(target, this.#crc32);
     this.#end += target.length;
     if (this.#end === this.#expected.bytes && this.#crc32 !== this.#expected.crc32) {
-      throw new HotsetError(
-        `Cannot read ${dirname(this.#path)}: ${basename(this.#path)} ${DAMAGED}; ${this.#expected.remedy}`,
-        { code: "damaged" },
-      );
+      damaged(dirname(this.#path), `${basename(this.#path)} ${DAMAGED}; ${this.#expected.remedy}`);
     }
   }
 
   [Symbol.dispose](): void {
     this.#file.close();
   }
+}
+
+function damaged(path: string, reason: string): never {
+  return cannot(`read ${path}`, "damaged")(reason);
 }
 
 /** The files of an artifact that has been validated, its manifest among them, with lengths and checksums. */

@@ -1,7 +1,7 @@
 /** Files that appear under their names only when they are complete. */
 import { rmSync } from "node:fs";
 import { dirname } from "node:path";
-import { HotsetError, messageOf } from "../errors.ts";
+import { attempt, HotsetError } from "../errors.ts";
 import { throughLinks } from "./links.ts";
 import { writeAll } from "./output_file.ts";
 import { partialPath } from "./partial.ts";
@@ -12,8 +12,9 @@ const ZEROS = new Uint8Array(4096);
 export class AtomicPath implements Disposable {
   /** Path of the file until it is complete, next to its final path. */
   readonly temporary: string;
-  readonly #doing: string;
   readonly #target: string;
+  /** The beginning of the message of an error. */
+  protected readonly failure: string;
   #isThere = true;
 
   /**
@@ -21,10 +22,10 @@ export class AtomicPath implements Disposable {
    * `doing`" if no file can be created.
    */
   constructor(path: string, doing = `write ${path}`) {
-    this.#doing = doing;
-    [this.#target, this.temporary] = this.attempt(() => {
+    this.failure = `Cannot ${doing}`;
+    [this.#target, this.temporary] = attempt(this.failure, () => {
       const target = throughLinks(path);
-      expectFileOrNothing(target, doing);
+      expectFileOrNothing(target);
       Deno.mkdirSync(dirname(target), { recursive: true });
       return [target, partialPath(target)];
     });
@@ -32,18 +33,8 @@ export class AtomicPath implements Disposable {
 
   /** Renames the complete file to its final path. */
   commit(): void {
-    this.attempt(() => Deno.renameSync(this.temporary, this.#target));
+    attempt(this.failure, () => Deno.renameSync(this.temporary, this.#target));
     this.#isThere = false;
-  }
-
-  /** Runs a part of the work. Throws HotsetError "Cannot `doing`" if a system call fails. */
-  protected attempt<T>(work: () => T): T {
-    try {
-      return work();
-    } catch (error) {
-      if (error instanceof HotsetError) throw error;
-      throw new HotsetError(`Cannot ${this.#doing}: ${messageOf(error)}`, { cause: error });
-    }
   }
 
   [Symbol.dispose](): void {
@@ -51,11 +42,11 @@ export class AtomicPath implements Disposable {
   }
 }
 
-function expectFileOrNothing(path: string, doing: string): void {
+function expectFileOrNothing(path: string): void {
   try {
     const { isFile, isDirectory } = Deno.lstatSync(path);
-    if (isDirectory) throw new HotsetError(`Cannot ${doing}: a directory has that name`, { code: "occupied" });
-    if (!isFile) throw new HotsetError(`Cannot ${doing}: it is not a file`, { code: "occupied" });
+    if (isDirectory) throw new HotsetError("a directory has that name", { code: "occupied" });
+    if (!isFile) throw new HotsetError("it is not a file", { code: "occupied" });
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
@@ -70,7 +61,10 @@ export class AtomicFile extends AtomicPath {
   /** Like AtomicPath, and opens the file. */
   constructor(path: string, doing?: string) {
     super(path, doing);
-    this.#file = this.attempt(() => Deno.openSync(this.temporary, { write: true, create: true, truncate: true }));
+    this.#file = attempt(
+      this.failure,
+      () => Deno.openSync(this.temporary, { write: true, create: true, truncate: true }),
+    );
   }
 
   /** Writes arrays one after the other to a new file. Throws HotsetError. */
@@ -82,7 +76,7 @@ export class AtomicFile extends AtomicPath {
 
   /** Appends an array's bytes. Throws HotsetError if writing fails. */
   append({ buffer, byteOffset, byteLength }: ArrayBufferView): void {
-    this.attempt(() => writeAll(this.#file!, new Uint8Array(buffer, byteOffset, byteLength)));
+    attempt(this.failure, () => writeAll(this.#file!, new Uint8Array(buffer, byteOffset, byteLength)));
     this.bytes += byteLength;
   }
 
@@ -92,7 +86,7 @@ export class AtomicFile extends AtomicPath {
   }
 
   override commit(): void {
-    this.attempt(() => this.#close());
+    attempt(this.failure, () => this.#close());
     super.commit();
   }
 

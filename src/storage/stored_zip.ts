@@ -4,7 +4,7 @@
  * must be equal to the bytes of the archive.
  */
 import { breaks } from "../breaks.ts";
-import { attempt, HotsetError } from "../errors.ts";
+import { attempt, cannot, HotsetError } from "../errors.ts";
 import { FileReader } from "./artifact.ts";
 import { ArtifactFile } from "./artifact_writer.ts";
 import { AtomicFile } from "./atomic_file.ts";
@@ -211,9 +211,7 @@ export class StoredZip implements Disposable {
   }
 
   #fail(reason: string): never {
-    throw new HotsetError(`Cannot open ${this.#path}: ${reason}; copy it again, or pack the run again`, {
-      code: "damaged",
-    });
+    return cannot(`open ${this.#path}`, "damaged")(`${reason}; copy it again, or pack the run again`);
   }
 
   [Symbol.dispose](): void {
