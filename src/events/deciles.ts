@@ -15,10 +15,15 @@ const PARTS = 10;
 
 /**
  * Divides samples into tenths by ascending logit (count), with labels 0 or 1 (count) and weights (count; default 1
- * each). Samples with equal logits stay together, so there may be fewer than ten parts.
+ * each). Samples with equal logits stay together, so there may be fewer than ten parts. `order` has the positions of the
+ * logits in ascending order.
  */
-export function decilesOf(logits: Float32Array, labels: Uint8Array, weights?: Float32Array): Decile[] {
-  const order = sortedOrder(logits);
+export function decilesOf(
+  logits: Float32Array,
+  labels: Uint8Array,
+  weights?: Float32Array,
+  order: Uint32Array = sortedOrder(logits),
+): Decile[] {
   const weightOf = (i: number) => weights === undefined ? 1 : weights[i];
   let all = 0;
   for (let i = 0; i < logits.length; i++) all += weightOf(i);
