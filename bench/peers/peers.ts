@@ -118,7 +118,7 @@ const SCENARIOS: readonly Scenario[] = [
   },
   {
     ...{ ...kaggle, name: "kaggle-score", title: "kaggle, 2,048, evaluate", samples: 819_200, batchSize: 2048 },
-    ...{ scores: true, ways: [CPU, ORT, WASM] },
+    ...{ scores: true, ways: [CPU, BF16, ORT, WASM] },
   },
 ];
 
@@ -182,7 +182,8 @@ function crossFlags({ layers, rank }: NonNullable<Scenario["cross"]>): string[] 
 
 /** Samples/s of an evaluation: the test split's, in the time from the event of the validation split to its own. */
 async function evaluateSpeed(dataset: Dataset, way: Way): Promise<number> {
-  const args = ["run", "-A", "cli.ts", "evaluate", RUN, "--blas", blasOf(way), "--json", "--quiet"];
+  const how = ["--blas", blasOf(way), "--precision", way.precision ?? "fp32"];
+  const args = ["run", "-A", "cli.ts", "evaluate", RUN, ...how, "--json", "--quiet"];
   await using process = new Deno.Command(Deno.execPath(), { args, stdout: "piped" }).spawn();
   const times: number[] = [];
   const lines = process.stdout.pipeThrough(new TextDecoderStream());

@@ -130,7 +130,7 @@ export const PLACEMENT_OPTIONS: OptionsOf<PlacementConfig> = {
   precision: option("--precision <name>", "precision of matrix products; tf32 on devices only", {
     type: oneOf(["fp32", "tf32", "bf16"]),
     default: "fp32",
-    commands: PLANNED,
+    commands: [...PLANNED, ...SCORING],
     rules: [precisionRule],
   }),
   activations: option("--activations <name>", "implementation of activations on a device", {

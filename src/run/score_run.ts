@@ -23,7 +23,7 @@ import type { TrainingState } from "../checkpoint/checkpoint.ts";
 import { NotFinite } from "../checkpoint/weights.ts";
 import { evaluationOf, probabilityOf, type Scores, scoreSplit } from "../loop/evaluate.ts";
 import type { EvaluationEvent, Report } from "../events/events.ts";
-import { openRanks } from "../ranks/placement.ts";
+import { expectDevice, expectPlacement, openRanks, type PlacementConfig } from "../ranks/placement.ts";
 import { openData } from "./run_data.ts";
 import { UsableRun } from "./packed_run.ts";
 import { openTrainedOn, withBest } from "./trained_run.ts";
@@ -35,6 +35,8 @@ export interface EvaluateOptions extends UnknownLimit, Pick<ReadOptions, "signal
   readonly memory?: TrainConfig["memory"] | undefined;
   /** Library of matrix products; `wasm` computes the bits of `openModel`, at less than half the speed of the others. */
   readonly blas?: TrainConfig["blas"] | undefined;
+  /** Precision of the operands of matrix products, fp32 (the default) or bf16, whatever the model was trained with. */
+  readonly precision?: TrainConfig["precision"] | undefined;
 }
 
 /** Options of scoring. */
@@ -43,6 +45,18 @@ export interface PredictOptions extends EvaluateOptions, ReadOptions {}
 /** Bytes that reading raw rows may use: the budget, if it is in bytes. */
 function readingBytes({ memory, memoryBytes = DEFAULT_MEMORY_BYTES }: PredictOptions): number {
   return bytesBefore(memory, memoryBytes);
+}
+
+/** Where scores are computed: always on the CPU, which can score with every model. */
+function placementOf({ blas = "auto", precision = "fp32" }: EvaluateOptions): PlacementConfig {
+  return { ...{ mode: "cpu", device: "cpu", ranks: null, activations: "ptx" }, blas, precision };
+}
+
+/** Throws before anything is read if the options contradict each other, or their library is not found. */
+async function expectPlacementOf(options: EvaluateOptions, report: Report): Promise<void> {
+  const config = placementOf(options);
+  expectPlacement(config);
+  await expectDevice(config, report);
 }
 
 /** Samples scored at a time. */
@@ -61,6 +75,7 @@ export async function evaluateRun(
   report: Report,
   options: EvaluateOptions = {},
 ): Promise<EvaluationEvent[]> {
+  await expectPlacementOf(options, report);
   using opened = await UsableRun.open(path);
   const run = opened.directory;
   if (opened.packed && inputs.length === 0) {
@@ -135,6 +150,7 @@ export async function predictRun(
   options: PredictOptions,
   report: Report,
 ): Promise<Float32Array> {
+  await expectPlacementOf(options, report);
   using opened = await UsableRun.open(path);
   const run = opened.directory;
   const trained = await openTrainedOn(run, "predict with");
@@ -264,7 +280,7 @@ async function score(
   trained: DatasetEncoding,
   dataset: Dataset,
   splits: readonly Split[],
-  { memory = null, blas = "auto" }: EvaluateOptions,
+  options: EvaluateOptions,
   report: Report,
   take: (split: Split, scores: Scores, state: TrainingState) => void | Promise<void>,
 ): Promise<void> {
@@ -286,18 +302,17 @@ async function score(
     using batches = new SplitBatches(dataset, split, BATCH_SAMPLES);
     return batches.shape;
   }).sort((a, b) => b.lookupCapacity - a.lookupCapacity);
-  const config = {
-    mode: "cpu",
-    device: "cpu",
-    ranks: null,
-    blas,
-    precision: "fp32",
-    activations: "ptx",
-  } as const;
   const directory = dirname(resolve(run));
   const files = rowLog === undefined ? () => TemporaryDirectory.beside(join(directory, "rows")) : undefined;
-  const tier = { directory, files, memory, numberBytes };
-  await using group = await openRanks(config, planModel(model), { batchShape }, undefined, undefined, tier);
+  const tier = { directory, files, memory: options.memory ?? null, numberBytes };
+  await using group = await openRanks(
+    placementOf(options),
+    planModel(model),
+    { batchShape },
+    undefined,
+    undefined,
+    tier,
+  );
   const state = await withBest(run, trained, async (checkpoint) => {
     await group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load", fraction }));
     return checkpoint.body.state;

@@ -129,3 +129,22 @@ Deno.test({
     assert(Math.abs(half.loss - single.loss) < 1e-2, `${half.loss}, in fp32 ${single.loss}`);
   },
 });
+
+Deno.test({
+  name: `scores in bf16 are near those in fp32${noBf16 === undefined ? "" : ` (skipped: ${noBf16})`}`,
+  ignore: noBf16 !== undefined,
+  fn: async () => {
+    using place = new Workplace();
+    await place.log("log.tsv", 300);
+    await place.succeed("train", "log.tsv", "--device", "cpu", ...WIDE, "--out", "run");
+    const scores = async (...flags: string[]) => {
+      const lines = jsonLines(await place.succeed("predict", "run", "log.tsv", "--json", ...flags));
+      return lines.filter(({ event }) => event === "score").map(({ probability }) => Number(probability));
+    };
+    const single = await scores("--blas", "onednn");
+    const half = await scores("--precision", "bf16");
+    assert.equal(single.length, 300);
+    assert.notDeepEqual(half, single);
+    for (const [row, score] of half.entries()) assert(Math.abs(score - single[row]) < 1e-2, `row ${row}`);
+  },
+});

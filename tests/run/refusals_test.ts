@@ -4,6 +4,7 @@ import { generateSessions } from "../../src/dataset/generate_sessions.ts";
 import type { MpiWorld } from "../../src/parallel/mpi_world.ts";
 import { expectPlacement } from "../../src/ranks/placement.ts";
 import { startRun } from "../../src/run/run.ts";
+import { evaluateRun, predictRun } from "../../src/run/score_run.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
@@ -45,6 +46,12 @@ Deno.test("bf16 on a CPU is refused with a library that has none", () => {
         "or --precision fp32",
     });
   }
+});
+
+Deno.test("scoring refuses what no CPU has before it opens the run", async () => {
+  const refused = { name: "UsageError", message: /^Cannot use precision tf32 on the CPU: / };
+  await assert.rejects(evaluateRun("nowhere", [], () => {}, { precision: "tf32" }), refused);
+  await assert.rejects(predictRun("nowhere", ["log.csv"], { precision: "tf32" }, () => {}), refused);
 });
 
 Deno.test("what multiplies on a CPU is refused where a GPU computes or may compute", () => {
