@@ -21,8 +21,9 @@ export interface SequenceOptions {
 export class BatchSequence implements Disposable {
   /** Batches per epoch. */
   readonly batches: number;
+  /** Decides the turns; its state is part of checkpoints. */
+  readonly scheduler: ShuffleScheduler;
   readonly #options: SequenceOptions;
-  readonly #scheduler: ShuffleScheduler;
   readonly #counts: Readonly<Record<BatchKind, number>>;
   #order: Record<BatchKind, Uint32Array> = { cold: new Uint32Array(0), hot: new Uint32Array(0) };
   /** Undefined until the first epoch begins. */
@@ -40,22 +41,12 @@ export class BatchSequence implements Disposable {
     this.#options = options;
     this.#counts = { cold: layout.batches("cold"), hot: layout.batches("hot") };
     this.batches = this.#counts.cold + this.#counts.hot;
-    this.#scheduler = new ShuffleScheduler(this.#counts, firstTurn, state ?? schedulerRate, turns);
-  }
-
-  /** The state that a checkpoint stores. */
-  get state(): SchedulerState {
-    return this.#scheduler.state;
-  }
-
-  /** Percent of the batches of each kind in a turn. */
-  get rate(): number {
-    return this.#scheduler.rate;
+    this.scheduler = new ShuffleScheduler(this.#counts, firstTurn, state ?? schedulerRate, turns);
   }
 
   /** True if all batches of the epoch have been taken. */
   get ended(): boolean {
-    return this.#scheduler.peek() === undefined;
+    return this.scheduler.peek() === undefined;
   }
 
   /**
@@ -72,20 +63,10 @@ export class BatchSequence implements Disposable {
     this.#order = { cold: order("cold", 0), hot: order("hot", 1) };
   }
 
-  /** Begins the turns of the next epoch. */
-  end(): void {
-    this.#scheduler.startEpoch();
-  }
-
-  /** Adapts the turns to the held-out loss at a switch. */
-  report(loss: number): void {
-    this.#scheduler.report(loss);
-  }
-
   /** Takes the next batch, for this step, and returns its slot. */
   take(step: number): number {
     const slot = this.#read(step - 1);
-    const { kind, position, switches } = this.#scheduler.take();
+    const { kind, position, switches } = this.scheduler.take();
     this.kind = kind;
     this.switches = switches;
     this.#kinds[step % STEPS_IN_FLIGHT] = kind;
@@ -100,7 +81,7 @@ export class BatchSequence implements Disposable {
   #read(stepsDone: number): number {
     const reading = this.#reading!;
     const { group } = this.#options;
-    const { kind, position } = this.#scheduler.run;
+    const { kind, position } = this.scheduler.run;
     const sure = this.#sure(stepsDone);
     while (reading.waiting < sure) {
       reading.ask(group.acquire(), kind, this.#order[kind][position + reading.waiting]);
@@ -111,7 +92,7 @@ export class BatchSequence implements Disposable {
   /** Batches that are certain to follow, as many as are read ahead. */
   #sure(stepsDone: number): number {
     const { config: { testFreq } } = this.#options;
-    const { left } = this.#scheduler.run;
+    const { left } = this.scheduler.run;
     return Math.min(left, testFreq > 0 ? testFreq - stepsDone % testFreq : left, this.#reading!.depth);
   }
 

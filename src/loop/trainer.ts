@@ -92,7 +92,7 @@ export class Trainer {
     this.#schedule = schedule === undefined ? scheduleOf(config) : checkedSchedule(schedule);
     this.#sequence = new BatchSequence({ config, layout, group }, checkpoint?.body.state.scheduler);
     this.#state = checkpoint?.body.state ??
-      initialState(this.#sequence.state, from?.body.state.optimizerSteps);
+      initialState(this.#sequence.scheduler.state, from?.body.state.optimizerSteps);
     this.#selection = (["validation", "test"] as const).find((split) => dataset.samples(split) > 0);
   }
 
@@ -208,7 +208,7 @@ export class Trainer {
     }
     await this.#progress();
     this.#state.epoch++;
-    this.#sequence.end();
+    this.#sequence.scheduler.startEpoch();
     await this.#outsideSteps(() => this.#evaluate());
   }
 
@@ -241,7 +241,7 @@ export class Trainer {
     const { dataset } = this.#options;
     if (dataset.samples("validation") === 0) return;
     this.#group.tables.flush();
-    this.#sequence.report((await this.#score("validation", HELD_OUT_SAMPLES)).logloss);
+    this.#sequence.scheduler.report((await this.#score("validation", HELD_OUT_SAMPLES)).logloss);
   }
 
   async #progress(): Promise<void> {
@@ -263,7 +263,7 @@ export class Trainer {
       samplesPerSecond: samples / ((now - elapsedMs) / 1000),
       hotShare: hotSamples / samples,
       learningRate: this.#learningRate,
-      rate: this.#sequence.rate,
+      rate: this.#sequence.scheduler.state.rate,
       moved: this.#group.takeMoved(),
     });
   }
@@ -332,7 +332,7 @@ export class Trainer {
       seed: config.seed,
       dataset: dataset.id,
       run: runId,
-      state: { ...this.#state, scheduler: this.#sequence.state },
+      state: { ...this.#state, scheduler: this.#sequence.scheduler.state },
     });
     this.#saved = { at: begin, pauseSeconds: (performance.now() - begin) / 1000 };
   }

@@ -9,7 +9,6 @@ import type { ProcessGroups } from "../parallel/process_group.ts";
 import { Batch, batchSections } from "../layout/batch.ts";
 import { openTables } from "../embedding/open.ts";
 import type { ReplicatedTables } from "../embedding/replicated.ts";
-import type { EmbeddingTables } from "../embedding/tables.ts";
 import { Model, type StepInput } from "../model/model.ts";
 import { hiddenUnits } from "../model/shape.ts";
 import { type CachedOnDevice, openDeviceCache } from "./device_cache_memory.ts";
@@ -95,11 +94,6 @@ export class Rank {
     this.#activeUnits = host.floats(state.activeUnits).subarray(units * rank, units * (rank + 1));
   }
 
-  /** The embedding tables of this rank. */
-  get tables(): EmbeddingTables {
-    return this.#model.tables;
-  }
-
   /** Initialises this rank's part of the full tables, in parts. */
   initialise(seed: number): Parts<void> {
     return this.#model.tables.initialise(seed);
@@ -109,45 +103,40 @@ export class Rank {
   execute(command: Command, a: number, b: number): void {
     switch (command) {
       case Command.train:
-        this.#train(a, b);
-        break;
+        return this.#train(a, b);
       case Command.prefetch:
-        this.#slots[a].input.tables.prefetch?.();
-        break;
+        return this.#slots[a].input.tables.prefetch?.();
       case Command.score:
-        this.#score(a, b);
-        break;
+        return this.#score(a, b);
       case Command.initialise:
-        atOnce(this.initialise(a));
-        break;
+        return atOnce(this.initialise(a));
       case Command.pullHot:
       case Command.pushHot:
-        this.#move(command, a);
-        break;
+        return this.#move(command, a);
       case Command.moveCached:
-        this.#cache!.mover.move(a);
-        break;
+        return this.#cache!.mover.move(a);
       case Command.takeLoss:
-        this.#state.device.download(this.#lossSum, this.#zero);
-        this.#state.host.floats(this.#state.losses)[this.#groups.world.rank] = this.#zero[0];
-        this.#zero[0] = 0;
-        this.#state.device.upload(this.#zero, this.#lossSum);
-        break;
+        return this.#takeLoss();
       case Command.fromMirror:
       case Command.toMirror:
-        this.#mirror(command);
-        break;
+        return this.#mirror(command);
       case Command.count:
-        this.#count();
-        break;
+        return this.#count();
       case Command.synchronize:
-        this.#state.device.synchronize();
-        break;
+        return this.#state.device.synchronize();
       case Command.stop:
-        break;
+        return;
       default:
         command satisfies never;
     }
+  }
+
+  #takeLoss(): void {
+    const { device, host, losses } = this.#state;
+    device.download(this.#lossSum, this.#zero);
+    host.floats(losses)[this.#groups.world.rank] = this.#zero[0];
+    this.#zero[0] = 0;
+    device.upload(this.#zero, this.#lossSum);
   }
 
   #train(slot: number, samples: number): void {

@@ -33,9 +33,19 @@ const MIN_RATE = 1e-7;
  */
 export type LearningRateSchedule = (step: number) => number;
 
-/** The schedule of a configuration: for training, or as a part of a custom schedule. */
+/**
+ * The schedule of a configuration: for training, or as a part of a custom schedule. The rate of a step (counted from 1) is
+ * `rate * step / warmup` while warming up, then `rate * decay((decaySteps - done) / decaySteps)` but at least 1e-7 while
+ * decaying, and the last decayed rate afterwards.
+ */
 export function scheduleOf(plan: LearningRatePlan): LearningRateSchedule {
-  return (step) => learningRateAt(plan, step);
+  const { learningRate, warmupSteps, decayStartStep, decaySteps, decay } = plan;
+  return (step) => {
+    if (step < warmupSteps) return learningRate * step / warmupSteps;
+    if (decaySteps === 0 || step < decayStartStep) return learningRate;
+    const done = Math.min(step - decayStartStep, decaySteps - 1);
+    return Math.max(learningRate * DECAYS[decay]((decaySteps - done) / decaySteps), MIN_RATE);
+  };
 }
 
 /** A custom schedule whose values are checked: throws UsageError if one is negative or not finite. */
@@ -47,16 +57,4 @@ export function checkedSchedule(own: LearningRateSchedule): LearningRateSchedule
       `Cannot train: the schedule returned ${rate} for step ${step}; it must return a number of at least 0`,
     );
   };
-}
-
-/**
- * The rate of a step (counted from 1): `rate * step / warmup` while warming up, then
- * `rate * decay((decaySteps - done) / decaySteps)` but at least 1e-7 while decaying, and the last decayed rate afterwards.
- */
-export function learningRateAt(plan: LearningRatePlan, step: number): number {
-  const { learningRate, warmupSteps, decayStartStep, decaySteps, decay } = plan;
-  if (step < warmupSteps) return learningRate * step / warmupSteps;
-  if (decaySteps === 0 || step < decayStartStep) return learningRate;
-  const done = Math.min(step - decayStartStep, decaySteps - 1);
-  return Math.max(learningRate * DECAYS[decay]((decaySteps - done) / decaySteps), MIN_RATE);
 }

@@ -101,10 +101,6 @@ export class ShuffleScheduler {
     this.#startTurn(0);
   }
 
-  get rate(): number {
-    return this.state.rate;
-  }
-
   /** Kind of the next batch, or undefined at the end of the epoch. Does not advance. */
   peek(): BatchKind | undefined {
     return this.#left(this.state.kind) > 0 ? this.state.kind : undefined;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { learningRateAt } from "../../src/schedule/learning_rate.ts";
+import { scheduleOf } from "../../src/schedule/learning_rate.ts";
 
 /**
  * The policy of facebookresearch/dlrm written as it is there, a rule with a memory of its last rate. One difference is
@@ -39,7 +39,7 @@ Deno.test("the learning rate over a run, against the policy of facebookresearch/
     } as const;
     const expected = ratesOfDlrm(rate, warmup, decayStart, decaySteps, 80);
     expected.forEach((r, i) => {
-      const given = learningRateAt(plan, i + 1);
+      const given = scheduleOf(plan)(i + 1);
       assert.ok(Math.abs(given - r) <= 1e-12 * rate, `${JSON.stringify(plan)}, step ${i + 1}: ${given}, expected ${r}`);
     });
   }
@@ -47,17 +47,17 @@ Deno.test("the learning rate over a run, against the policy of facebookresearch/
 
 Deno.test("known points of warm-up and decay", () => {
   const plan = { learningRate: 8, warmupSteps: 4, decayStartStep: 6, decaySteps: 4, decay: "polynomial" } as const;
-  const rates = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 100].map((step) => learningRateAt(plan, step));
+  const rates = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 100].map((step) => scheduleOf(plan)(step));
   assert.deepEqual(rates, [2, 4, 6, 8, 8, 8, 8 * 9 / 16, 2, 0.5, 0.5, 0.5]);
-  assert.equal(learningRateAt({ ...plan, learningRate: 1e-7 }, 9), 1e-7);
+  assert.equal(scheduleOf({ ...plan, learningRate: 1e-7 })(9), 1e-7);
 });
 
 Deno.test("the cosine decays as torch.optim.lr_scheduler.CosineAnnealingLR, and then stays", () => {
   const plan = { learningRate: 0.5, warmupSteps: 2, decayStartStep: 4, decaySteps: 10, decay: "cosine" } as const;
   for (let done = 0; done < 14; done++) {
     const expected = 0.5 * (1 + Math.cos(Math.PI * Math.min(done, 9) / 10)) / 2; // PyTorch's closed form, eta_min 0
-    const given = learningRateAt(plan, 4 + done);
+    const given = scheduleOf(plan)(4 + done);
     assert.ok(Math.abs(given - expected) < 1e-15, `step ${4 + done}: ${given}, expected ${expected}`);
   }
-  assert.deepEqual([1, 2, 3].map((step) => learningRateAt(plan, step)), [0.25, 0.5, 0.5]);
+  assert.deepEqual([1, 2, 3].map((step) => scheduleOf(plan)(step)), [0.25, 0.5, 0.5]);
 });

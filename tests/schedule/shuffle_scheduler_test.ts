@@ -16,7 +16,7 @@ function rest(scheduler: ShuffleScheduler, loss: () => number, limit = Infinity)
   while (scheduler.peek() !== undefined && taken.length < limit) {
     const next = scheduler.peek();
     const { kind, position, left } = scheduler.run;
-    const batch = { ...scheduler.take(), rate: scheduler.rate };
+    const batch = { ...scheduler.take(), rate: scheduler.state.rate };
     assert.equal(batch.kind, next);
     assert.deepEqual([batch.kind, batch.position], [kind, position]);
     if (left > 1) {
@@ -127,7 +127,7 @@ Deno.test("shrinking turns take the rate's share of what is left, down to a batc
   assert.ok(lengths(64, 64, 12.5, () => fallen *= 0.9).length < lengths(64, 64, 12.5).length);
   const rising = new ShuffleScheduler({ cold: 10_000, hot: 10_000 }, "hot", 50, "shrinking");
   assert.ok(switchesOf(rising, () => fallen *= 1.1) < 200, "a loss that rises makes no turns of single batches");
-  assert.equal(rising.rate, 10);
+  assert.equal(rising.state.rate, 10);
   const large = new ShuffleScheduler({ cold: 100_000, hot: 300_000 }, "hot", 50, "shrinking");
   const switches = switchesOf(large, () => 1);
   assert.ok(switches > 30 && switches < 40, `${switches} switches`); // twice the binary logarithm
@@ -149,7 +149,7 @@ Deno.test("the rate halves when the loss rises, down to 1, and doubles after fou
   const after = (...losses: number[]) =>
     losses.map((loss) => {
       scheduler.report(loss);
-      return scheduler.rate;
+      return scheduler.state.rate;
     });
   assert.deepEqual(after(1), [50], "the first loss has nothing to be compared with");
   assert.deepEqual(after(2, 3, 4, 5, 6, 7, 8), [25, 12.5, 6.25, 3.125, 1.5625, 1, 1]);
@@ -172,7 +172,7 @@ Deno.test("a changed rate goes for the turn that follows, also in the next epoch
   const runs = (text: string) => text.match(/(cold ?)+|(hot ?)+/g)!.map((run) => run.trim().split(" ").length);
   // Rises at the second and the third switch.
   assert.deepEqual(runs(kinds), [50, 50, 25, 25, 13, 13, 12, 12]);
-  assert.equal(scheduler.rate, 12.5);
+  assert.equal(scheduler.state.rate, 12.5);
   scheduler.startEpoch();
   const next = rest(scheduler, () => 3).map(({ kind }) => kind).join(" ");
   assert.deepEqual(runs(next).slice(0, 4), [13, 13, 12, 12]);
