@@ -25,7 +25,7 @@ export class BenchRank implements AsyncDisposable {
     const { shape: batchShape, hotRows } = layout;
     const plan = shrunkPlan(preset as Preset, JSON.parse(tableRows), batchShape.denseFeatures);
     const world = openWorld();
-    const placed = { blas: "auto", precision: "fp32", devices: undefined, tablesOnDevices: false } as const;
+    const placed = { blas: "auto", precision: "fp32", devices: undefined, tablesOnDevice: false } as const;
     const run = { plan, batchShape, hotRows, ...placed };
     return new BenchRank(world, layout, await MpiRanks.open(world, run, () => {}));
   }

@@ -14,7 +14,7 @@ import { loadSavedRows, SavedRowFile, type SavedShape } from "../embedding/store
 import { type SavedRows, segmentFile } from "../embedding/stores/log_segments.ts";
 import type { RowGrowth } from "../embedding/stores/row_numbers.ts";
 import { type Shard, WHOLE } from "../embedding/shard.ts";
-import type { RowMatrix } from "../embedding/tables.ts";
+import { matricesOf, type RowMatrix } from "../embedding/tables.ts";
 import { type ModelPlan, type ModelShape, planModel } from "../model/shape.ts";
 import { type SchedulerState, schedulerState } from "../schedule/shuffle_scheduler.ts";
 import { GrownRows } from "./grown_rows.ts";
@@ -30,6 +30,8 @@ export const CHECKPOINT_FILES = {
   rows: "rows.f32",
   rowState: "row_state.f32",
 } as const;
+/** Those for the matrices of rows. */
+export const ROW_FILES = { weights: CHECKPOINT_FILES.rows, state: CHECKPOINT_FILES.rowState } as const;
 /** Words copied at a time from a device to a file, and from a file to a device, which takes a few milliseconds. */
 const CHUNK_WORDS = 4 << 20;
 const LOAD_WORDS = 1 << 20;
@@ -116,11 +118,12 @@ export const checkpointBody: z.ZodType<CheckpointBody> = z.object({
   rowLog: savedLog.optional(),
 });
 
-/** A vector of a run: its file in a checkpoint, its number of words, and its buffer. */
+/** A vector of a run: its file in a checkpoint, its buffer, and its words per row. */
 interface Vector {
   readonly file: CheckpointFile;
   readonly backend: Backend;
   readonly buffer: Buffer;
+  readonly width: number;
 }
 
 /** The buffers of a model's dense parameters. */
@@ -136,28 +139,21 @@ export interface ModelMemory extends DenseMemory {
   readonly host: HostBackend;
 }
 
-function denseOf({ device, parameters, denseState }: DenseMemory): Vector[] {
-  return present([
-    { file: CHECKPOINT_FILES.dense, backend: device, buffer: parameters },
-    { file: CHECKPOINT_FILES.denseState, backend: device, buffer: denseState },
-  ]);
+function denseOf({ device: backend, parameters, denseState }: DenseMemory): Vector[] {
+  const { dense, denseState: state } = CHECKPOINT_FILES;
+  const weights = { file: dense, backend, buffer: parameters, width: 1 };
+  return denseState === undefined ? [weights] : [weights, { file: state, backend, buffer: denseState, width: 1 }];
 }
 
-function rowsOf({ full: { backend, weights, state } }: Pick<ModelMemory, "full">): Vector[] {
-  return present([
-    { file: CHECKPOINT_FILES.rows, backend, buffer: weights },
-    { file: CHECKPOINT_FILES.rowState, backend, buffer: state },
-  ]);
-}
-
-function present(vectors: (Omit<Vector, "buffer"> & { readonly buffer: Buffer | undefined })[]): Vector[] {
-  return vectors.filter((vector): vector is Vector => vector.buffer !== undefined);
+function rowsOf({ full }: Pick<ModelMemory, "full">, shape: ModelShape): Vector[] {
+  const { backend } = full;
+  return [...matricesOf(shape, full)].map(({ name, ...of }) => ({ file: ROW_FILES[name], backend, ...of }));
 }
 
 /** Writes the full tables and dense parameters to a checkpoint. Throws NotFinite. */
 export function writeModel(writer: ArtifactWriter, memory: ModelMemory, names: WordNames): void {
   writeDense(writer, memory, names);
-  writeVectors(writer, rowsOf(memory), names);
+  writeVectors(writer, rowsOf(memory, names.plan.shape), names);
 }
 
 /** Writes the dense parameters, for a checkpoint whose rows are written separately. Throws NotFinite. */
@@ -327,7 +323,6 @@ export class Checkpoint {
   ): Promise<void> {
     this.expectModel(model);
     const { rows } = planModel(model);
-    const stateWords = rowStateWords(model.optimizer, model.dim);
     await this.loadDense(memory);
     const saved = this.#inSegments;
     const { full, host } = memory;
@@ -336,23 +331,21 @@ export class Checkpoint {
       loadSavedRows(saved, savedShape(model), host.floats(full.weights), state);
       return onProgress(1);
     }
-    const vectors = rowsOf(memory);
+    const vectors = rowsOf(memory, model);
     for (const [i, vector] of vectors.entries()) {
-      const width = vector.file === CHECKPOINT_FILES.rows ? model.dim : stateWords;
-      await this.#loadRows(vector, rows, width, shard, (fraction) => onProgress((i + fraction) / vectors.length));
+      await this.#loadRows(vector, rows, shard, (fraction) => onProgress((i + fraction) / vectors.length));
     }
   }
 
   /** Copies the dense parameters into the memory of the same model. Throws HotsetError if a weight is not finite. */
   async loadDense(memory: DenseMemory): Promise<void> {
-    for (const vector of denseOf(memory)) await this.#loadRows(vector, vector.buffer.words, 1, WHOLE, () => {});
+    for (const vector of denseOf(memory)) await this.#loadRows(vector, vector.buffer.words, WHOLE, () => {});
   }
 
   /** Reads all rows of a file, (rows, width), and keeps those of one host. */
   async #loadRows(
-    { file, backend, buffer }: Vector,
+    { file, backend, buffer, width }: Vector,
     rows: number,
-    width: number,
     { host, hosts }: Shard,
     onProgress: (fraction: number) => void,
   ): Promise<void> {

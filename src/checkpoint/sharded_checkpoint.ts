@@ -4,18 +4,17 @@
  */
 import type { ArtifactWriter } from "../storage/artifact_writer.ts";
 import { writeAll } from "../storage/output_file.ts";
-import type { Buffer, HostBackend } from "../backend/backend.ts";
-import { rowStateWords } from "../optimizer/optimizers.ts";
+import type { Buffer } from "../backend/backend.ts";
+import { matricesOf } from "../embedding/tables.ts";
 import { consecutive, type ProcessGroup, type ProcessGroups } from "../parallel/process_group.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import type { ModelPlan } from "../model/shape.ts";
-import { CHECKPOINT_FILES, type ModelMemory, writeDense } from "./checkpoint.ts";
+import { type ModelMemory, ROW_FILES, writeDense } from "./checkpoint.ts";
 import { type CheckpointFile, expectFinite, NotFinite, type WordNames } from "./weights.ts";
 
 /** The buffers of the model; `full` is this host's shard of the tables. */
 interface ShardMemory extends ModelMemory {
   readonly plan: ModelPlan;
-  readonly host: HostBackend;
 }
 
 /** Bytes of a chunk of rows that one host writes at a time. */
@@ -32,15 +31,9 @@ export function writeSharded(
   writer: ArtifactWriter | undefined,
 ): string[] {
   if (writer !== undefined) writeDense(writer, memory, names);
-  const { full, plan } = memory;
-  const { dim, optimizer } = plan.shape;
-  const matrices = [
-    { file: CHECKPOINT_FILES.rows, buffer: full.weights, width: dim },
-    { file: CHECKPOINT_FILES.rowState, buffer: full.state, width: rowStateWords(optimizer, dim) },
-  ];
   const written: string[] = [];
-  for (const { file, buffer, width } of matrices) {
-    if (buffer === undefined) continue;
+  for (const { name, buffer, width } of matricesOf(memory.plan.shape, memory.full)) {
+    const file = ROW_FILES[name];
     const path = world.broadcast(writer?.path(file) ?? "");
     if (writer !== undefined) Deno.writeFileSync(path, new Uint8Array(0), { createNew: true });
     written.push(file);

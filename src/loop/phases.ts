@@ -3,12 +3,12 @@
  * are restored, and dense parameters are copies, so training can continue as if nothing had happened.
  */
 import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
-import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
+import { writeStep } from "../optimizer/optimizers.ts";
 import { ONE_RANK } from "../parallel/host_group.ts";
 import { Batch, batchSections } from "../layout/batch.ts";
 import { BATCH_KINDS, type BatchKind, type Layout } from "../layout/layout.ts";
 import { openTables } from "../embedding/open.ts";
-import type { RowMatrix } from "../embedding/tables.ts";
+import { matricesOf, type RowMatrix } from "../embedding/tables.ts";
 import { Model } from "../model/model.ts";
 import type { Layer } from "../model/layers/layer.ts";
 import type { ModelShape } from "../model/shape.ts";
@@ -150,15 +150,15 @@ function distinctRows(batches: Iterable<Batch>): Uint32Array {
 }
 
 /** Copies rows with their optimizer state; the returned function restores them. */
-function keepRows({ backend, weights, state }: RowMatrix, { dim, optimizer }: ModelShape, rows: Uint32Array) {
+function keepRows(matrix: RowMatrix, shape: ModelShape, rows: Uint32Array) {
+  const { backend } = matrix;
   const count = rows.length;
   const room = (words: number) => backend.allocate(words, "rows to put back");
   const list = room(count);
   backend.upload(rows, list);
-  const kept = [{ table: weights, width: dim }, { table: state, width: rowStateWords(optimizer, dim) }]
-    .flatMap(({ table, width }) => table === undefined ? [] : [{ table, width, packed: room(count * width) }]);
-  for (const { table, width, packed } of kept) backend.packRows(count, width, table, list, packed);
+  const kept = [...matricesOf(shape, matrix)].map((of) => ({ ...of, packed: room(count * of.width) }));
+  for (const { buffer, width, packed } of kept) backend.packRows(count, width, buffer, list, packed);
   return () => {
-    for (const { table, width, packed } of kept) backend.unpackRows(count, width, packed, list, table);
+    for (const { buffer, width, packed } of kept) backend.unpackRows(count, width, packed, list, buffer);
   };
 }

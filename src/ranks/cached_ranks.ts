@@ -8,7 +8,13 @@ import { InitialRows } from "../embedding/initialise.ts";
 import { type SavedRows, segmentFile } from "../embedding/stores/log_segments.ts";
 import { NotFiniteRow } from "../embedding/stores/row_store.ts";
 import { allocateRowBlock, matricesOf, type RowBlock, ROWS_AT_ONCE } from "../embedding/tables.ts";
-import { type Checkpoint, CHECKPOINT_FILES, type CheckpointBody, writeDense } from "../checkpoint/checkpoint.ts";
+import {
+  type Checkpoint,
+  CHECKPOINT_FILES,
+  type CheckpointBody,
+  ROW_FILES,
+  writeDense,
+} from "../checkpoint/checkpoint.ts";
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
 import { ROW_NUMBERS_FILE } from "../checkpoint/saved_log.ts";
 import { NotFinite, placeOfWord } from "../checkpoint/weights.ts";
@@ -16,9 +22,6 @@ import { ALONE } from "../parallel/host_group.ts";
 import { type ProcessGroup, together } from "../parallel/process_group.ts";
 import { Command } from "./rank.ts";
 import { LocalRank, RankGroup } from "./rank_group.ts";
-
-/** Files of a checkpoint for the matrices of rows. */
-const FILES = { weights: CHECKPOINT_FILES.rows, state: CHECKPOINT_FILES.rowState } as const;
 
 /** Counters of a run that begins. */
 const NOTHING = { rows: 0, fetched: 0, read: 0, waitSeconds: 0 } as const;
@@ -186,7 +189,7 @@ export class CachedRanks extends RankGroup {
     };
     const matrices = [...matricesOf(shape, this.#block)];
     using readers = new DisposableStack();
-    const files = matrices.map(({ name }) => readers.use(checkpoint.reader(FILES[name])));
+    const files = matrices.map(({ name }) => readers.use(checkpoint.reader(ROW_FILES[name])));
     const born = new Float32Array(ROWS_AT_ONCE * shape.dim);
     const changed = new Uint32Array(ROWS_AT_ONCE);
     for (let first = 0; first < plan.rows; first += ROWS_AT_ONCE) {

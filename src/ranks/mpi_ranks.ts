@@ -29,18 +29,17 @@ import { writeSharded } from "../checkpoint/sharded_checkpoint.ts";
 const STEPS_TO_AGREE = 16;
 
 /** Options that are equal on all processes. */
-export interface WorldRun
-  extends Pick<TrainStateOptions, "plan" | "batchShape" | "hotRows" | "mostDistinct" | "clipNorm"> {
+export interface WorldRun extends
+  Pick<
+    TrainStateOptions,
+    "plan" | "batchShape" | "hotRows" | "mostDistinct" | "clipNorm" | "fullRows" | "tablesOnDevice"
+  > {
   /** Matrix products on the host. */
   readonly blas: Blas;
   /** Precision of matrix products on the host. */
   readonly precision: CpuPrecision;
   /** A device for each rank, or undefined to compute on the host. */
   readonly devices: Omit<DeviceOptions, "ordinal"> | undefined;
-  /** Rows of each host's shard of the tables in memory; undefined for all. */
-  readonly fullRows?: number | undefined;
-  /** True if the full tables are also on the devices. */
-  readonly tablesOnDevices: boolean;
 }
 
 /** This process's rank; all others do the same at the same time. */
@@ -57,7 +56,7 @@ export class MpiRanks extends RankGroup {
   readonly #sorter: SegmentSorter | undefined;
   #agreements = 0;
 
-  private constructor(memory: TrainState, world: MpiWorld, groups: ProcessGroups<Buffer>, located = false) {
+  private constructor(memory: TrainState, world: MpiWorld, groups: ProcessGroups<Buffer>, located: boolean) {
     const { size } = world;
     // Rows of other hosts arrive while the previous step computes.
     super(memory, size, memory.device.name, memory.exchanges === undefined ? 0 : 1);
@@ -99,9 +98,8 @@ export class MpiRanks extends RankGroup {
           `on one host, or leave out --clip-norm`,
       );
     }
-    const ranks = devices === undefined
-      ? MpiRanks.#onHost(world, run, host)
-      : MpiRanks.#onDevice(world, run, host, await openDevice({ ...devices, ordinal: world.localRank }));
+    const device = devices && await openDevice({ ...devices, ordinal: world.localRank });
+    const ranks = MpiRanks.#allocate(world, run, host, device);
     const hosts = world.peers.size;
     report({
       event: "note",
@@ -115,30 +113,20 @@ export class MpiRanks extends RankGroup {
     return ranks;
   }
 
-  static #onHost(world: MpiWorld, run: WorldRun, host: PagedBackend): MpiRanks {
+  /** Connects the devices with NCCL, if there are any. */
+  static #allocate(world: MpiWorld, run: WorldRun, host: PagedBackend, device: DeviceBackend | undefined): MpiRanks {
     const { groups, node } = world;
+    const devices = device && NcclGroup.connect(world, device);
+    const tablesOnDevice = device !== undefined && run.tablesOnDevice === true;
+    const share = sharingPages(groups, host);
     const memory = allocateTrainState({
       ...run,
-      ...{ ranks: world.size, nodeRanks: node.size, device: host, host, share: sharingPages(groups, host) },
-      ...shardOf(run, groups),
-    });
-    const located = run.fullRows !== undefined;
-    const remote = connectShards(world, memory, memory.pooledGradients, located);
-    return new MpiRanks({ ...memory, ...remote }, world, groups, located);
-  }
-
-  /** Connects the devices with NCCL. */
-  static #onDevice(world: MpiWorld, run: WorldRun, host: PagedBackend, device: DeviceBackend): MpiRanks {
-    const { groups, node } = world;
-    const { tablesOnDevices: tablesOnDevice } = run;
-    const devices = NcclGroup.connect(world, device);
-    const memory = allocateTrainState({
-      ...run,
-      ...{ ranks: world.size, nodeRanks: node.size, device, host, tablesOnDevice, share: sharingPages(groups, host) },
+      ...{ ranks: world.size, nodeRanks: node.size, device: device ?? host, host, tablesOnDevice, share },
       ...(tablesOnDevice ? {} : shardOf(run, groups)),
     });
-    const remote = connectShards(world, memory, memory.hostGradients!, false);
-    return new MpiRanks({ ...memory, ...remote }, world, { ...groups, devices });
+    const located = run.fullRows !== undefined;
+    const remote = connectShards(world, memory, memory.hostGradients ?? memory.pooledGradients, located);
+    return new MpiRanks({ ...memory, ...remote }, world, { ...groups, devices }, located);
   }
 
   override agree(flags: number): number {

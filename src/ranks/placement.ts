@@ -204,7 +204,7 @@ async function startOnDevices(
   hostOptions: HostOptions,
   workers: boolean = options.ranks > 1,
 ): Promise<RankGroup> {
-  const { device, hotRows, tablesOnDevice = false, cache } = options;
+  const { device, hotRows, tablesOnDevice, cache } = options;
   using opening = new DisposableStack();
   opening.use(device);
   if (!workers) {
@@ -215,7 +215,7 @@ async function startOnDevices(
   opening.dispose(); // every rank opens its own device
   return await WorkerRanks.start(allocateTrainState({ ...options, device: undefined }), hostOptions, {
     options: { device: kind === "emulated" ? kind : "cuda", precision, activations },
-    ...{ hotRows, tables: tablesOnDevice, cache },
+    ...{ hotRows, tablesOnDevice, cache },
   });
 }
 
@@ -324,7 +324,7 @@ async function openWorld(
     blas,
     precision: cpuPrecision(config),
     devices,
-    tablesOnDevices: mode === "gpu",
+    tablesOnDevice: mode === "gpu",
     clipNorm,
   };
   const sizes = tier && mode === "cpu" && plan.rows > 0

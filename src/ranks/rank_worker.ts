@@ -45,20 +45,8 @@ function rankOnDevice(
   message: RankMessage,
   devices: ProcessGroup<Buffer> | undefined,
 ): Rank {
-  const { hotRows, tables, cache } = message.devices!;
   const shared = attachShared(host, message);
-  const { plan, batchShape, mostDistinct } = shared;
-  const options = {
-    plan,
-    batchShape,
-    hotRows,
-    mostDistinct,
-    cache,
-    ranks: message.group.size,
-    device,
-    host,
-    tablesOnDevice: tables,
-  };
+  const options = { ...shared, ...message.devices, ranks: message.group.size, device };
   const groups = devices === undefined ? ONE_RANK : { world: devices, node: devices, peers: ALONE, devices };
   return new Rank(allocateOnDevice({ ...shared, device: host }, options), groups);
 }

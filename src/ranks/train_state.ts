@@ -161,7 +161,7 @@ export interface TrainStateOptions {
   readonly device: Backend | undefined;
   readonly host: HostBackend;
   /** True if the full tables are on the device, or on that of each rank. */
-  readonly tablesOnDevice?: boolean;
+  readonly tablesOnDevice?: boolean | undefined;
   /** Runs allocations of host memory that all processes of a node share. */
   readonly share?: <T>(allocate: () => T) => T;
 }

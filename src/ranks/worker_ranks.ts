@@ -2,14 +2,13 @@
 import { GROUP_WORDS, type ThreadGroupMemory, threadGroupMemory } from "../parallel/threads.ts";
 import type { Buffer, HostBackend, SharedWords } from "../backend/backend.ts";
 import type { DeviceOptions, HostOptions } from "../backend/open.ts";
-import type { DeviceCacheSizes } from "../embedding/device_cache.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelShape } from "../model/shape.ts";
 import { HotsetError } from "../errors.ts";
 import { Mailbox } from "../threads/mailbox.ts";
 import { Command } from "./rank.ts";
 import { RankGroup } from "./rank_group.ts";
-import { mapBuffers, type TrainBuffers, type TrainState } from "./train_state.ts";
+import { mapBuffers, type TrainBuffers, type TrainState, type TrainStateOptions } from "./train_state.ts";
 
 /** Maximum number of queued commands. */
 const RING_COMMANDS = 64;
@@ -31,13 +30,8 @@ export function ringAt(ranks: number, command: number): number {
 }
 
 /** Devices of a group with one device per rank, and what they store. */
-export interface RankDevices {
+export interface RankDevices extends Pick<TrainStateOptions, "hotRows" | "tablesOnDevice" | "cache"> {
   readonly options: DeviceOptions;
-  readonly hotRows: Uint32Array | undefined;
-  /** True if the full tables are also on the devices. */
-  readonly tables: boolean;
-  /** Sizes of the cache of rows on each device; undefined if there is none. */
-  readonly cache: DeviceCacheSizes | undefined;
 }
 
 /** The message that starts a worker. */

@@ -103,9 +103,9 @@ async function open(way: Way, config: TrainConfig, dataset: Dataset, layout: Awa
   }
   const deviceOptions: DeviceOptions = { device: "emulated", precision: "fp32", activations };
   if (ranks > 1) {
-    const tables = mode === "gpu";
-    const memory = allocateTrainState({ ...shared, device: undefined, tablesOnDevice: tables });
-    return await WorkerRanks.start(memory, options, { options: deviceOptions, hotRows, tables, cache: undefined });
+    const tablesOnDevice = mode === "gpu";
+    const memory = allocateTrainState({ ...shared, device: undefined, tablesOnDevice });
+    return await WorkerRanks.start(memory, options, { options: deviceOptions, hotRows, tablesOnDevice });
   }
   const device = await openDevice(deviceOptions);
   return new LocalRank(allocateTrainState({ ...shared, device, tablesOnDevice: mode === "gpu" }));

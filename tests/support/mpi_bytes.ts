@@ -23,7 +23,7 @@ const plan = planModel({
 using world = openWorld();
 await using group = await MpiRanks.open(world, {
   ...{ plan, batchShape: layout.shape, hotRows: layout.hotRows },
-  ...{ blas: "auto", precision: "fp32", devices: undefined, tablesOnDevices: false },
+  ...{ blas: "auto", precision: "fp32", devices: undefined, tablesOnDevice: false },
 }, () => {});
 for (const kind of BATCH_KINDS) {
   for (let index = 0; index < layout.batches(kind); index++) {

@@ -26,7 +26,7 @@ const world = openWorld();
 try {
   const group = await MpiRanks.open(
     world,
-    { plan, batchShape, blas: "auto", precision: "fp32", devices: undefined, tablesOnDevices: false },
+    { plan, batchShape, blas: "auto", precision: "fp32", devices: undefined, tablesOnDevice: false },
     () => {},
   );
   await group.initialise(new Float32Array(plan.denseWords), 1);
