@@ -338,7 +338,7 @@ async function lockOutput(
 ): Promise<OutputLock | undefined> {
   return await togetherAsync(group, async () => {
     if (group.rank > 0) return undefined;
-    return await OutputLock.waitAsync(out, `write dataset ${out}`, () => {
+    return await OutputLock.wait(out, `write dataset ${out}`, () => {
       signal?.throwIfAborted();
       onProgress?.("wait", 0);
     });

@@ -109,7 +109,7 @@ export async function demoDataset(seed: number, cache: string, report: Report): 
   const generation = { seed, samples: SAMPLES, scale: SCALE, fractions: FRACTIONS };
   const out = join(cache, "datasets", `demo-${cacheName("dataset", generation)}`);
   if (isCached("dataset", out)) return Dataset.open(out);
-  using _lock = await OutputLock.waitAsync(`${out}.clicks`, `write dataset ${out}`, waiting(report, "dataset"));
+  using _lock = await OutputLock.wait(`${out}.clicks`, `write dataset ${out}`, waiting(report, "dataset"));
   if (isCached("dataset", out)) return Dataset.open(out);
   Deno.mkdirSync(cache, { recursive: true });
   using folder = TemporaryDirectory.beside(join(cache, "clicks"));

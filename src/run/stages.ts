@@ -328,7 +328,7 @@ async function openOrMake<T>(
   using _lock = await togetherAsync(
     group,
     async () =>
-      group.rank === 0 ? await OutputLock.waitAsync(out, `write ${kind} ${out}`, waiting(report, kind)) : undefined,
+      group.rank === 0 ? await OutputLock.wait(out, `write ${kind} ${out}`, waiting(report, kind)) : undefined,
   );
   return await openCached(kind, place, out, group, open) ?? await make();
 }

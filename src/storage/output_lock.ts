@@ -1,7 +1,7 @@
 /** Locks outputs, so that two processes never write the same one. */
 import { existsSync, mkdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { HotsetError, messageOf } from "../errors.ts";
+import { cannot, HotsetError, messageOf } from "../errors.ts";
 import { throughLinks } from "./links.ts";
 
 /** Milliseconds to retry a lock: a killed process keeps its lock until the system has freed its memory. */
@@ -70,40 +70,19 @@ export class OutputLock implements Disposable {
   }
 
   /** The lock of `out`. Throws HotsetError if another process has it. */
-  static take(out: string, { doing, busy }: LockWords): OutputLock {
-    return this.wait(out, doing, () => {
-      throw new HotsetError(`Cannot ${doing}: ${busy}`, { code: "busy" });
-    });
+  static take(out: string, { doing, busy }: LockWords): Promise<OutputLock> {
+    const fail = cannot(doing, "busy");
+    return this.wait(out, doing, () => fail(busy));
   }
 
-  /** The lock of `out`; waits for it, calling `onWait` regularly, which may throw. */
-  static wait(out: string, doing: string, onWait: () => void): OutputLock {
-    const attempts = this.#attempts(out, doing, onWait);
-    for (;;) {
-      const { value, done } = attempts.next();
-      if (done) return value;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, value);
-    }
-  }
-
-  /** The same if the owner may be in this thread. */
-  static async waitAsync(out: string, doing: string, onWait: () => void): Promise<OutputLock> {
-    const attempts = this.#attempts(out, doing, onWait);
-    for (;;) {
-      const { value, done } = attempts.next();
-      if (done) return value;
-      await new Promise((resolve) => setTimeout(resolve, value));
-    }
-  }
-
-  /** Retries; yields the milliseconds to sleep in between. */
-  static *#attempts(out: string, doing: string, onWait: () => void): Generator<number, OutputLock> {
+  /** The lock of `out`; waits for it, calling `onWait` regularly, which may throw. Its owner may be in this thread. */
+  static async wait(out: string, doing: string, onWait: () => void): Promise<OutputLock> {
     const end = performance.now() + LOCK_TIMEOUT_MS;
     for (let waited = false;; waited = true) {
       const lock = this.try(out, doing, waited);
       if (lock !== undefined) return lock;
       if (performance.now() > end) onWait();
-      yield RETRY_MS;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
 
