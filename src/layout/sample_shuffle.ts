@@ -53,34 +53,26 @@ interface Making {
   readonly onProgress: (done: number, total: number) => void;
 }
 
+/** Where the shuffled samples are. */
+interface Buckets {
+  readonly dataset: Dataset;
+  readonly seed: number;
+  /** The file of each rank. */
+  readonly paths: readonly string[];
+  /** Position of each bucket in the file of each rank. */
+  readonly places: readonly (readonly StreamPlace[])[];
+  /** Number of the first sample of each bucket, then of all. */
+  readonly firsts: Float64Array;
+}
+
 /** The shuffled train split of a dataset, in files of its own until it is removed. */
 export class SampleShuffle {
-  readonly #dataset: Dataset;
-  readonly #seed: number;
-  readonly #group: ProcessGroup;
-  readonly #paths: readonly string[];
-  /** Position of each bucket in the file of each rank. */
-  readonly #places: readonly (readonly StreamPlace[])[];
-  /** Number of the first sample of each bucket, then of all. */
-  readonly #firsts: Float64Array;
+  readonly #buckets: Buckets;
+  readonly #ownPath: string;
 
-  private constructor(
-    dataset: Dataset,
-    seed: number,
-    group: ProcessGroup,
-    paths: readonly string[],
-    all: readonly Dealt[],
-  ) {
-    this.#dataset = dataset;
-    this.#seed = seed;
-    this.#group = group;
-    this.#paths = paths;
-    this.#places = all.map(({ places }) => places);
-    const buckets = all[0].samples.length;
-    this.#firsts = new Float64Array(buckets + 1);
-    for (let b = 0; b < buckets; b++) {
-      this.#firsts[b + 1] = all.reduce((sum, { samples }) => sum + samples[b], this.#firsts[b]);
-    }
+  private constructor(buckets: Buckets, ownPath: string) {
+    this.#buckets = buckets;
+    this.#ownPath = ownPath;
   }
 
   /** Collective: each rank deals out its part of the log. */
@@ -96,17 +88,21 @@ export class SampleShuffle {
       const samples = await deal(dataset, seed, buckets, group, writer, onProgress);
       return { samples, places: writer.finish() };
     });
-    return new SampleShuffle(dataset, seed, group, paths, group.gather(dealt));
+    const all = group.gather(dealt);
+    const firsts = new Float64Array(buckets + 1);
+    for (let b = 0; b < buckets; b++) firsts[b + 1] = all.reduce((sum, { samples }) => sum + samples[b], firsts[b]);
+    const places = all.map(({ places }) => places);
+    return new SampleShuffle({ dataset, seed, paths, places, firsts }, paths[group.rank]);
   }
 
   /** Reads the samples in their new order, fastest from the first to the last. */
   reader(capacity: number): SampleSource {
-    return new ShuffledSamples(this.#dataset, this.#seed, this.#paths, this.#places, this.#firsts, capacity);
+    return new ShuffledSamples(this.#buckets, capacity);
   }
 
   /** Removes the files, when all ranks have read what they need. */
   remove(): void {
-    Deno.removeSync(this.#paths[this.#group.rank]);
+    Deno.removeSync(this.#ownPath);
   }
 }
 
@@ -123,12 +119,6 @@ function lookupWords({ weightedLookups }: Dataset): 1 | 2 {
 /** Words of a record before its indices. */
 function headWords({ denseOfSample, bagsOfSample, body: { bags, weight } }: Dataset): number {
   return 1 + Number(weight !== undefined) + denseOfSample + (bags ? bagsOfSample : 0);
-}
-
-/** Samples of each bucket that a rank dealt out, and their places in its file. */
-interface Dealt {
-  readonly samples: readonly number[];
-  readonly places: readonly StreamPlace[];
 }
 
 /** Deals a rank's part of the log out to the buckets. Returns the samples of each. */
@@ -191,11 +181,8 @@ function wordsOf({ buffer, byteOffset, length }: Float32Array): Uint32Array {
 /** Reads shuffled samples, with one bucket in memory at a time. */
 class ShuffledSamples implements SampleSource {
   readonly samples: number;
-  readonly #dataset: Dataset;
-  readonly #seed: number;
+  readonly #buckets: Buckets;
   readonly #files: readonly BucketFileReader[];
-  readonly #places: readonly (readonly StreamPlace[])[];
-  readonly #firsts: Float64Array;
   /** The bucket in memory, and where its records begin in their new order. */
   #bucket = -1;
   #words = new Uint32Array(0);
@@ -209,20 +196,11 @@ class ShuffledSamples implements SampleSource {
   #lookupWeightWords: Uint32Array | undefined;
   readonly #offsets: Uint32Array | undefined;
 
-  constructor(
-    dataset: Dataset,
-    seed: number,
-    paths: readonly string[],
-    places: readonly (readonly StreamPlace[])[],
-    firsts: Float64Array,
-    capacity: number,
-  ) {
+  constructor(buckets: Buckets, capacity: number) {
+    const { dataset, paths } = buckets;
     this.samples = dataset.samples("train");
-    this.#dataset = dataset;
-    this.#seed = seed;
+    this.#buckets = buckets;
     this.#files = paths.map((path) => new BucketFileReader(path));
-    this.#places = places;
-    this.#firsts = firsts;
     const { bagsOfSample, denseOfSample } = dataset;
     this.#labels = new Uint8Array(capacity);
     this.#weights = dataset.body.weight === undefined ? undefined : new Float32Array(capacity);
@@ -235,14 +213,15 @@ class ShuffledSamples implements SampleSource {
   }
 
   read(first: number, count: number): Samples {
-    const { bagsOfSample, denseOfSample } = this.#dataset;
-    const head = headWords(this.#dataset);
+    const { dataset, firsts } = this.#buckets;
+    const { bagsOfSample, denseOfSample } = dataset;
+    const head = headWords(dataset);
     const offsets = this.#offsets?.subarray(0, count * bagsOfSample + 1);
     let lookups = 0;
     for (let i = 0, bag = 0; i < count; i++) {
       this.#load(first + i);
       const words = this.#words;
-      let at = this.#starts[first + i - this.#firsts[this.#bucket]];
+      let at = this.#starts[first + i - firsts[this.#bucket]];
       const indicesAt = at + head;
       this.#labels[i] = words[at++];
       if (this.#weightWords !== undefined) this.#weightWords[i] = words[at++];
@@ -279,29 +258,30 @@ class ShuffledSamples implements SampleSource {
 
   /** Has the bucket of a sample in memory. */
   #load(sample: number): void {
-    const firsts = this.#firsts;
+    const { firsts, places, seed } = this.#buckets;
     let bucket = this.#bucket;
     if (bucket >= 0 && sample >= firsts[bucket] && sample < firsts[bucket + 1]) return;
     if (bucket < 0 || sample < firsts[bucket]) bucket = 0;
     while (sample >= firsts[bucket + 1]) bucket++;
-    const length = this.#places.reduce((sum, places) => sum + places[bucket].words, 0);
+    const own = places.map((ofRank) => ofRank[bucket]);
+    const length = own.reduce((sum, { words }) => sum + words, 0);
     if (length > this.#words.length) this.#words = new Uint32Array(length);
     let at = 0;
     for (const [rank, file] of this.#files.entries()) {
-      const place = this.#places[rank][bucket];
-      file.read(place, this.#words, at);
-      at += place.words;
+      file.read(own[rank], this.#words, at);
+      at += own[rank].words;
     }
     const starts = this.#findRecords(firsts[bucket + 1] - firsts[bucket]);
-    this.#starts = new Random(this.#seed, SHUFFLE_STREAM, BUCKET_STREAM, bucket).shuffle(starts);
+    this.#starts = new Random(seed, SHUFFLE_STREAM, BUCKET_STREAM, bucket).shuffle(starts);
     this.#bucket = bucket;
   }
 
   /** Where the records of the bucket in memory begin, in the order of the log. */
   #findRecords(count: number): Uint32Array {
-    const { bagsOfSample } = this.#dataset;
-    const head = headWords(this.#dataset);
-    const wordsOfLookup = lookupWords(this.#dataset);
+    const { dataset } = this.#buckets;
+    const { bagsOfSample } = dataset;
+    const head = headWords(dataset);
+    const wordsOfLookup = lookupWords(dataset);
     const starts = new Uint32Array(count);
     const words = this.#words;
     for (let i = 0, at = 0; i < count; i++) {

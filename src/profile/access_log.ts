@@ -30,7 +30,6 @@ export class AccessLog {
   /** All ranges in random order; the first ones have been counted. */
   readonly #chunks: Uint32Array;
   #logged = 0;
-  #rate = 0;
 
   constructor(dataset: Dataset, seed: number, group = ALONE) {
     this.#dataset = dataset;
@@ -41,11 +40,6 @@ export class AccessLog {
     this.#chunks = new Random(seed).shuffle(chunks);
     this.counts = new Uint32Array(dataset.rows);
     this.#own = group.size === 1 ? this.counts : new Uint32Array(dataset.rows);
-  }
-
-  /** Percent of the samples that have been counted. */
-  get rate(): number {
-    return this.#rate;
   }
 
   /** Grows the sample to `rate` percent, rounded up to whole ranges. Reports how many of the new ranges are done. */
@@ -59,7 +53,6 @@ export class AccessLog {
       this.#group.allReduce(this.counts);
     }
     this.#logged += drawn.length;
-    this.#rate = rate;
   }
 
   /** Counts some ranges. */

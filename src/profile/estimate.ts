@@ -59,7 +59,7 @@ export function estimatingCounter(counts: Uint32Array, accesses: number, random:
     rowsAtLeast(cutoff) {
       let found = 0, sum = 0, squares = 0;
       for (const { tally, scale } of drawn) {
-        const hot = countAtLeast(tally, cutoff);
+        const hot = tally.length - lowerBound(tally, cutoff);
         found += hot;
         sum += hot * scale;
         squares += (hot * scale) ** 2;
@@ -88,10 +88,6 @@ export function addIntervals(intervals: readonly Interval[]): Interval {
     above += (interval.high - interval.value) ** 2;
   }
   return { low: value - Math.sqrt(below), value, high: value + Math.sqrt(above) };
-}
-
-function countAtLeast(ascending: Uint32Array, cutoff: number): number {
-  return ascending.length - lowerBound(ascending, cutoff);
 }
 
 /** `count` distinct integers below `bound` (Floyd's method), ascending. */

@@ -38,12 +38,8 @@ export interface TablePlan {
   readonly estimate: Interval | undefined;
 }
 
-/** The decisions, and the log that they are based on. */
-export interface Plan {
-  readonly threshold: number | undefined;
-  readonly floorReached: boolean;
-  readonly tables: TablePlan[];
-  readonly rule: HotRule;
+/** The log of accesses that decisions are based on. */
+interface UsedLog {
   /** Logged accesses. */
   readonly log: RowCounts;
   /** Percent of the samples in the log. */
@@ -52,13 +48,18 @@ export interface Plan {
   readonly settled: boolean;
 }
 
+/** The decisions. */
+export interface Plan extends UsedLog {
+  readonly threshold: number | undefined;
+  readonly floorReached: boolean;
+  readonly tables: TablePlan[];
+  readonly rule: HotRule;
+}
+
 /** Result of a search for the tables that are not hot as a whole. */
-interface Search {
+interface Search extends UsedLog {
   readonly found: Threshold;
   readonly estimates: Interval[];
-  readonly log: RowCounts;
-  readonly sampleRate: number;
-  readonly settled: boolean;
 }
 
 /**
@@ -84,7 +85,7 @@ export async function planHotRows(dataset: Dataset, options: PlanOptions): Promi
   const whole = wholeTables(dataset.body.tables, dim, budgetRows);
   if (budgetRows === 0 || dataset.rows <= budgetRows) {
     const tables = whole.map((whole) => ({ whole, cutoff: undefined, estimate: undefined }));
-    const log = await RowCounts.of(await dataset.readCountsInParts(), dataset.firstRows);
+    const log = await RowCounts.ofTrainSplit(dataset);
     const rule = new HotRule(log, whole.map((whole) => whole ? "whole" : Infinity), 0);
     return { threshold: undefined, floorReached: false, tables, rule, log, sampleRate: 100, settled: true };
   }
@@ -93,17 +94,15 @@ export async function planHotRows(dataset: Dataset, options: PlanOptions): Promi
   const search = sampleRate === undefined
     ? await searchExact(dataset, searched, limit, options)
     : await searchSampled(dataset, searched, limit, sampleRate, options);
-  const { threshold, floorReached, cutoffs, nextCutoffs } = search.found;
+  const { found: { threshold, floorReached, cutoffs, nextCutoffs }, estimates, ...log } = search;
   const tables = whole.map((isWhole, t): TablePlan => {
     if (isWhole) return { whole: true, cutoff: undefined, estimate: undefined };
     const i = searched.indexOf(t);
-    return { whole: false, cutoff: cutoffs[i], estimate: search.estimates[i] };
+    return { whole: false, cutoff: cutoffs[i], estimate: estimates[i] };
   });
   // Rows at the next lower threshold are candidates too, so that the budget is filled.
   const candidates = whole.map((isWhole, t): TableCutoff => isWhole ? "whole" : nextCutoffs[searched.indexOf(t)]);
-  const rule = new HotRule(search.log, candidates, limit);
-  const { log, sampleRate: logged, settled } = search;
-  return { threshold, floorReached, tables, rule, log, sampleRate: logged, settled };
+  return { threshold, floorReached, tables, rule: new HotRule(log.log, candidates, limit), ...log };
 }
 
 /** Searches by exact sizes; estimates are computed for comparison. */
@@ -113,7 +112,7 @@ async function searchExact(
   limit: number,
   { seed }: PlanOptions,
 ): Promise<Search> {
-  const log = await RowCounts.of(await dataset.readCountsInParts(), dataset.firstRows);
+  const log = await RowCounts.ofTrainSplit(dataset);
   const exact = searched.map((t): SearchedTable => (
     { accesses: log.tallies[t].accesses, counter: exactCounter(log.tallies[t]) }
   ));

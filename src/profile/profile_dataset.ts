@@ -52,12 +52,11 @@ export async function profileDataset(dataset: Dataset, options: ProfileOptions):
       fail(`the sample rate ${sampleRate} is not above 0 and at most 100 percent`);
     }
   });
-  const { firstRows } = dataset;
   const bytesPerRow = 4 * (dim + rowStateWords(optimizer, dim));
   const plan = await planHotRows(dataset, { dim, bytesPerRow, hotMemory, sampleRate, seed, group, onProgress });
   const hotRows = await plan.rule.select();
 
-  const exact = sampleRate === undefined ? plan.log : await RowCounts.of(await dataset.readCountsInParts(), firstRows);
+  const exact = sampleRate === undefined ? plan.log : await RowCounts.ofTrainSplit(dataset);
   const hot = await exact.ofRows(hotRows);
   const tables = plan.tables.map(({ whole, cutoff, estimate }, t): ProfileBody["tables"][number] => {
     const { accesses } = exact.tallies[t];

@@ -1,5 +1,6 @@
 /** Exact numbers of rows that reach a cut-off. */
 import { breaks } from "../breaks.ts";
+import type { Dataset } from "../dataset/dataset.ts";
 
 /** Counts from here on are stored individually; smaller ones as a histogram. */
 const HISTOGRAM_COUNTS = 1 << 16;
@@ -41,19 +42,15 @@ export class Tally {
 
   /** Rows with at least `cutoff` accesses. */
   rowsAtLeast(cutoff: number): number {
-    return cutoff < HISTOGRAM_COUNTS ? this.#rows[cutoff] : this.#large.length - this.#firstLarge(cutoff);
+    return cutoff < HISTOGRAM_COUNTS ? this.#rows[cutoff] : this.#large.length - lowerBound(this.#large, cutoff);
   }
 
   /** Accesses to the rows with at least `cutoff` accesses each. */
   accessesAtLeast(cutoff: number): number {
     if (cutoff < HISTOGRAM_COUNTS) return this.#accesses[cutoff];
     let sum = 0;
-    for (let i = this.#firstLarge(cutoff); i < this.#large.length; i++) sum += this.#large[i];
+    for (let i = lowerBound(this.#large, cutoff); i < this.#large.length; i++) sum += this.#large[i];
     return sum;
-  }
-
-  #firstLarge(cutoff: number): number {
-    return lowerBound(this.#large, cutoff);
   }
 }
 
@@ -91,6 +88,11 @@ export class RowCounts {
       if (breaks.due) await breaks.take();
     }
     return new RowCounts(counts, firstRows, tallies);
+  }
+
+  /** Those of a dataset's train split, exactly. */
+  static async ofTrainSplit(dataset: Dataset): Promise<RowCounts> {
+    return await RowCounts.of(await dataset.readCountsInParts(), dataset.firstRows);
   }
 
   /** By table, how many of these global rows, which ascend, it has, and the accesses to them. */
