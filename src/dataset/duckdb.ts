@@ -20,20 +20,11 @@ const WRITE_ERROR = /Could not write (?:all bytes to )?file "([^"]*)": (.*)/;
 
 /** An open database. Dispose of it before removing its directory. */
 export class Engine implements Disposable {
-  /** Directory for files of the job. */
-  readonly directory: string;
   readonly #instance: DuckDBInstance;
   readonly #connection: DuckDBConnection;
-
   readonly #limits: EngineLimits;
 
-  private constructor(
-    directory: string,
-    limits: EngineLimits,
-    instance: DuckDBInstance,
-    connection: DuckDBConnection,
-  ) {
-    this.directory = directory;
+  private constructor(limits: EngineLimits, instance: DuckDBInstance, connection: DuckDBConnection) {
     this.#limits = limits;
     this.#instance = instance;
     this.#connection = connection;
@@ -53,7 +44,7 @@ export class Engine implements Disposable {
     });
     const connection = await instance.connect();
     limits.signal?.addEventListener("abort", () => connection.interrupt(), { once: true });
-    const engine = new Engine(directory, limits, instance, connection);
+    const engine = new Engine(limits, instance, connection);
     // The meaning of a log must not depend on the time zone of the machine.
     await engine.run("SET TimeZone = 'UTC'");
     return engine;

@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { fingerprint } from "../storage/artifact.ts";
 import { expectRoom } from "../storage/disk.ts";
 import { measureInParts } from "../storage/file_entry.ts";
-import { HotsetError, Interrupted } from "../errors.ts";
+import { HotsetError } from "../errors.ts";
 import { ALONE } from "../parallel/host_group.ts";
 import { expectSame, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import { GroupWriter } from "../storage/group_writer.ts";
@@ -76,8 +76,7 @@ export interface NegativeLogs {
 
 /**
  * Runs `work` in a staging directory identified by `source`, commits the resulting dataset to `options.out` and opens
- * it. The caller holds the lock of the output. After a signal or a kill the staging directory remains, and the next
- * call continues; after a failure it is removed, because the input must change.
+ * it. The caller holds the lock of the output.
  */
 export async function buildDataset<R>(
   doing: string,
@@ -87,29 +86,18 @@ export async function buildDataset<R>(
 ): Promise<{ dataset: Dataset; result: R }> {
   const { out, group = ALONE } = options;
   const first = group.rank === 0;
-  expectSame(
-    group,
-    `${doing} ${out}`,
-    "the input files (paths and content)",
-    fingerprint(source),
-  );
+  expectSame(group, `${doing} ${out}`, "the input files (paths and content)", fingerprint(source));
   using writer = new GroupWriter(group, "dataset", out);
   const made = together(group, () => first ? new StageDirectory(out, source) : undefined);
   const stage = together(group, () => made ?? new StageDirectory(out, source));
-  let result: R;
-  let interrupted = false;
-  try {
+  const result = await stage.during(options.signal, first, async () => {
     using job = await PrepareJob.create(writer, stage, options);
-    const { body, result: worked } = await work(job);
+    const { body, result } = await work(job);
     writer.commit(body);
-    result = worked;
-  } catch (error) {
-    const cause = options.signal?.aborted ? options.signal.reason : error;
-    interrupted = cause instanceof Interrupted;
-    throw engineFailure(`${doing} ${out}`, cause);
-  } finally {
-    if (first && !interrupted) stage.remove();
-  }
+    return result;
+  }).catch((error) => {
+    throw engineFailure(`${doing} ${out}`, error);
+  });
   return { dataset: await openMade(out, group), result };
 }
 

@@ -1,5 +1,5 @@
 /** Prepares sessions from a log of the behaviour of users, with the splits that were published for TBSM. */
-import { Interrupted, UsageError } from "../errors.ts";
+import { UsageError } from "../errors.ts";
 import { expectRoom } from "../storage/disk.ts";
 import { linkOrCopy } from "../storage/links.ts";
 import { BehaviourHistories, type HistoryOptions } from "./behaviour_histories.ts";
@@ -60,25 +60,14 @@ export function sharesOf(options: SessionOptions): SessionShares {
   return { test, ...(validation === undefined ? {} : { validation }) };
 }
 
-/**
- * Makes sessions by way of a dataset of rows. Its path is in a staging directory, which remains after a signal or a kill,
- * so that the next call continues. The caller holds the lock of the output. Throws what `make` throws.
- */
+/** Makes sessions by way of a dataset of rows, in a staging directory. The caller holds the lock of the output. */
 export async function withRows<R>(
   { out, signal }: { readonly out: string; readonly signal?: AbortSignal | undefined },
   source: DatasetBody["source"],
   make: (rows: string) => Promise<R>,
 ): Promise<R> {
   const stage = new StageDirectory(out, source);
-  let interrupted = false;
-  try {
-    return await make(stage.path("rows"));
-  } catch (error) {
-    interrupted = (signal?.aborted ? signal.reason : error) instanceof Interrupted;
-    throw error;
-  } finally {
-    if (!interrupted) stage.remove();
-  }
+  return await stage.during(signal, true, () => make(stage.path("rows")));
 }
 
 /**

@@ -6,7 +6,7 @@ import type { Lookups } from "./dataset.ts";
 import type { DatasetEncoding } from "./dataset_encoding.ts";
 import { rawEncodingOf } from "./encoding.ts";
 import { SessionRows } from "./session_rows.ts";
-import { TableIds } from "./table_ids.ts";
+import { idsOfDictionary, idsOfKeys, type TableIds } from "./table_ids.ts";
 import { isDense, isNumeric, isSparse, weightsOf } from "./schema.ts";
 import { BadValue, DenseEncoder, type RowValue, SparseEncoder, WeightsEncoder } from "./single_value.ts";
 import type { UnknownShare } from "./unknown_values.ts";
@@ -101,14 +101,14 @@ export class RowEncoder {
         dataset,
         denseColumns.map((column) => new CriteoDense(column, integers)),
         sparseColumns.map((column) => new CriteoSparse(column, integers, maxIndRange)),
-        await TableIds.ofKeys(dataset),
+        await idsOfKeys(dataset),
       );
     }
     return new RowEncoder(
       dataset,
       denseColumns.map((column, d) => new DenseEncoder(column, schema, fills[d])),
       sparseColumns.map((column, t) => new SparseEncoder(column, rules[t], maxIndRange)),
-      await TableIds.ofDictionary(
+      await idsOfDictionary(
         dataset,
         sparseColumns.map((column) =>
           !isNumeric(column, maxIndRange) ? undefined : maxIndRange === undefined ? 16 : 10

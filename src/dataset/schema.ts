@@ -112,21 +112,16 @@ export type DenseColumn = Extract<Column, { kind: "dense" | "time" }>;
 
 const isBetween = (value: number, least: number, most: number) => value >= least && value <= most;
 
+/** The type `LogSchema` describes each property. */
 const schemaFile = z.strictObject({
-  /** One to four bytes between fields. */
   delimiter: z.string().refine((text) => isBetween(new TextEncoder().encode(text).length, 1, 4), {
     message: "it must have one to four bytes",
   }).default(","),
-  /** Quotes around fields that contain delimiters; empty for none. */
   quote: z.string().max(1).default('"'),
-  /** Escape character of quotes in quoted fields; default the quote itself. */
   escape: z.string().length(1).optional(),
-  /** Number of lines to skip before the header or the first row. */
   skip: z.number().int().positive().optional(),
-  /** True if the first line has the names of the columns: columns are then found by name and others are ignored. */
   header: z.boolean().default(true),
   columns: z.array(column),
-  /** The column by which samples are grouped for metrics: each user has an AUC. */
   group: name.optional(),
 }).superRefine(({ columns, group }, context) => {
   const complain = (message: string) => context.addIssue({ code: "custom", path: ["columns"], message });
@@ -212,11 +207,11 @@ export interface LogSchema {
   escape?: string | undefined;
   /** Number of lines to skip before the header or the first row. */
   skip?: number | undefined;
-  /** True if the first line has the names of the columns. */
+  /** True if the first line has the names of the columns: columns are then found by name and others are ignored. */
   header: boolean;
   /** One label, or none if all rows are positives; any number of other columns. */
   columns: Column[];
-  /** The column by which samples are grouped for metrics, of kind sparse or ignore. */
+  /** The column by which samples are grouped for metrics, of kind sparse or ignore: each user has an AUC. */
   group?: string | undefined;
 }
 /** Schema of a schema file. */

@@ -1,7 +1,7 @@
 /** The staging directory of a dataset: stores finished steps, which are not repeated after a kill. */
 import { basename, dirname, join } from "node:path";
 import { fingerprint } from "../storage/artifact.ts";
-import { attempt } from "../errors.ts";
+import { attempt, Interrupted } from "../errors.ts";
 import { throughLinks } from "../storage/links.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 
@@ -86,9 +86,22 @@ export class StageDirectory {
     });
   }
 
-  /** Removes everything. */
-  remove(): void {
-    Deno.removeSync(this.directory, { recursive: true });
+  /**
+   * Runs the work that the steps belong to, then removes the directory if this is its owner. After a signal or a kill it
+   * remains, and the next call continues; after a failure it is removed, because the input must change. Throws the reason
+   * of the signal, or what `work` throws.
+   */
+  async during<R>(signal: AbortSignal | undefined, isOwner: boolean, work: () => Promise<R>): Promise<R> {
+    let interrupted = false;
+    try {
+      return await work();
+    } catch (error) {
+      const cause = signal?.aborted ? signal.reason : error;
+      interrupted = cause instanceof Interrupted;
+      throw cause;
+    } finally {
+      if (isOwner && !interrupted) Deno.removeSync(this.directory, { recursive: true });
+    }
   }
 
   #marker(name: string): string {

@@ -13,46 +13,50 @@ const ENGINE_BYTES = 512 * 2 ** 20;
 const KEYS_AT_ONCE = 1 << 16;
 
 /** The ids of one table's values: 0 for values without a row of their own. */
-export abstract class TableIds {
-  abstract idOf(key: string | number): number;
+export interface TableIds {
+  idOf(key: string | number): number;
+}
 
-  /** Ids of a dataset whose values are numbers of 32 bits. */
-  static async ofKeys(dataset: DatasetEncoding): Promise<TableIds[]> {
-    using reader = new FileReader(dataset.keysPath!);
-    const keys = new Uint32Array(KEYS_AT_ONCE);
+/** Ids of a dataset whose values are numbers of 32 bits. */
+export async function idsOfKeys(dataset: DatasetEncoding): Promise<TableIds[]> {
+  using reader = new FileReader(dataset.keysPath!);
+  const keys = new Uint32Array(KEYS_AT_ONCE);
+  const all: TableIds[] = [];
+  for (const [t, { rows }] of dataset.body.tables.entries()) {
+    const ids = new NumberIds(rows - 1);
+    for (let row = 1; row < rows; row += KEYS_AT_ONCE) {
+      const part = keys.subarray(0, rows - row);
+      reader.read(4 * (dataset.firstRows[t] + row), part);
+      ids.learn(part);
+      if (breaks.due) await breaks.take();
+    }
+    all.push(ids);
+  }
+  return all;
+}
+
+/**
+ * Ids of a dataset with a dictionary of text; `radix` lists the tables whose values are numbers nevertheless, with their
+ * notation.
+ */
+export async function idsOfDictionary(
+  dataset: DatasetEncoding,
+  radix: readonly (10 | 16 | undefined)[],
+): Promise<TableIds[]> {
+  using directory = new TemporaryDirectory("hotset-");
+  const path = dataset.dictionaryPath!;
+  try {
+    using engine = await Engine.create(directory.path, { memoryBytes: ENGINE_BYTES, threads: 1 });
     const all: TableIds[] = [];
-    for (const [t, { rows }] of dataset.body.tables.entries()) {
-      const ids = new NumberIds(rows - 1);
-      for (let row = 1; row < rows; row += KEYS_AT_ONCE) {
-        const part = keys.subarray(0, rows - row);
-        reader.read(4 * (dataset.firstRows[t] + row), part);
-        ids.add(part);
-        if (breaks.due) await breaks.take();
-      }
+    for (const [t, { name, rows }] of dataset.body.tables.entries()) {
+      const base = radix[t];
+      const ids = base === undefined ? new TextIds(rows - 1) : new NumberIds(rows - 1, base);
+      for await (const values of valuesOf(engine, path, name, dataset.directory, rows - 1)) ids.add(values);
       all.push(ids);
     }
     return all;
-  }
-
-  /**
-   * Ids of a dataset with a dictionary of text; `radix` lists the tables whose values are numbers nevertheless, with
-   * their notation.
-   */
-  static async ofDictionary(dataset: DatasetEncoding, radix: readonly (10 | 16 | undefined)[]): Promise<TableIds[]> {
-    using directory = new TemporaryDirectory("hotset-");
-    const path = dataset.dictionaryPath!;
-    try {
-      using engine = await Engine.create(directory.path, { memoryBytes: ENGINE_BYTES, threads: 1 });
-      const all: TableIds[] = [];
-      for (const [t, { name, rows }] of dataset.body.tables.entries()) {
-        const values = valuesOf(engine, path, name, dataset.directory, rows - 1);
-        const base = radix[t];
-        all.push(base === undefined ? await TextIds.of(values, rows - 1) : await NumberIds.of(values, rows - 1, base));
-      }
-      return all;
-    } catch (error) {
-      throw engineFailure(`read ${path}`, error);
-    }
+  } catch (error) {
+    throw engineFailure(`read ${path}`, error);
   }
 }
 
@@ -74,25 +78,23 @@ async function* valuesOf(engine: Engine, path: string, table: string, dataset: s
   );
 }
 
-class NumberIds extends TableIds {
+class NumberIds implements TableIds {
   readonly #table: KeyTable;
+  readonly #radix: number;
   readonly #key = new Uint32Array(1);
 
-  /** Room for this number of values. */
-  constructor(values: number) {
-    super();
+  /** Room for this number of values, in the notation of a dictionary: hexadecimal digits, or decimal within the index range. */
+  constructor(values: number, radix = 10) {
     this.#table = new KeyTable(Infinity, values);
-  }
-
-  /** Values in the notation of a dictionary: hexadecimal digits, or a number within the index range. */
-  static async of(values: AsyncIterable<string[]>, count: number, radix: 10 | 16): Promise<NumberIds> {
-    const ids = new NumberIds(count);
-    for await (const part of values) ids.add(Uint32Array.from(part, (value) => parseInt(value, radix)));
-    return ids;
+    this.#radix = radix;
   }
 
   /** Adds the values with the next ids. */
-  add(keys: Uint32Array): void {
+  add(values: readonly string[]): void {
+    this.learn(Uint32Array.from(values, (value) => parseInt(value, this.#radix)));
+  }
+
+  learn(keys: Uint32Array): void {
     this.#table.learn(keys);
   }
 
@@ -103,25 +105,21 @@ class NumberIds extends TableIds {
   }
 }
 
-class TextIds extends TableIds {
+class TextIds implements TableIds {
   readonly #dictionary: Dictionary;
   readonly #hash = new Uint32Array(2);
   readonly #id = new Uint32Array(1);
 
-  private constructor(values: number) {
-    super();
+  constructor(values: number) {
     this.#dictionary = new Dictionary(values);
   }
 
-  static async of(values: AsyncIterable<string[]>, count: number): Promise<TextIds> {
-    const ids = new TextIds(count);
-    for await (const part of values) {
-      for (const value of part) {
-        hashText(value, ids.#hash);
-        ids.#dictionary.add(ids.#hash[0], ids.#hash[1]);
-      }
+  /** Adds the values with the next ids. */
+  add(values: readonly string[]): void {
+    for (const value of values) {
+      hashText(value, this.#hash);
+      this.#dictionary.add(this.#hash[0], this.#hash[1]);
     }
-    return ids;
   }
 
   idOf(key: string | number): number {

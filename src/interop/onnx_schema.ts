@@ -17,8 +17,6 @@ const MESSAGES = protobuf.Root.fromJSON({
       fields: {
         irVersion: one("int64", 1),
         producerName: one("string", 2),
-        producerVersion: one("string", 3),
-        docString: one("string", 6),
         graph: one("GraphProto", 7),
         opsetImport: many("OperatorSetIdProto", 8),
       },
@@ -61,7 +59,7 @@ const MESSAGES = protobuf.Root.fromJSON({
       },
     },
     StringStringEntryProto: { fields: { key: one("string", 1), value: one("string", 2) } },
-    ValueInfoProto: { fields: { name: one("string", 1), type: one("TypeProto", 2), docString: one("string", 3) } },
+    ValueInfoProto: { fields: { name: one("string", 1), type: one("TypeProto", 2) } },
     TypeProto: { fields: { tensorType: one("TypeProtoTensor", 1) } },
     TypeProtoTensor: { fields: { elemType: one("int32", 1), shape: one("TensorShapeProto", 2) } },
     TensorShapeProto: { fields: { dim: many("Dimension", 1) } },

@@ -71,11 +71,6 @@ export class Scorer implements Disposable {
     return new Scorer(host, plan, bags, parameters, rows);
   }
 
-  /** The model. */
-  get plan(): ModelPlan {
-    return this.#plan;
-  }
-
   /**
    * The logits of up to `capacity` samples; valid until the next call. Indices must be below the rows of their tables.
    * Throws HotsetError if a logit is not a number; the message numbers samples from `first`.

@@ -33,20 +33,16 @@ export interface ModelFacts {
 export class ScoringModel implements Disposable {
   /** Properties of the model. */
   readonly facts: ModelFacts;
+  readonly #dataset: DatasetEncoding;
   readonly #encoder: RowEncoder;
-  readonly #firstRows: Float64Array;
-  readonly #bags: boolean;
   readonly #weightedLookups: boolean;
-  readonly #steps: number;
   #scorer: Scorer | undefined;
 
   /** Use `openModel`. @internal */
   constructor(facts: ModelFacts, dataset: DatasetEncoding, encoder: RowEncoder, scorer: Scorer) {
     this.facts = facts;
-    this.#firstRows = dataset.firstRows;
-    this.#bags = dataset.body.bags;
+    this.#dataset = dataset;
     this.#weightedLookups = dataset.weightedLookups;
-    this.#steps = dataset.steps;
     this.#encoder = encoder;
     this.#scorer = scorer;
   }
@@ -99,14 +95,14 @@ export class ScoringModel implements Disposable {
     probabilities: Float32Array,
     most: number,
   ): string | undefined {
-    const tables = this.#firstRows.length - 1;
-    const bags = count * this.#steps * tables;
+    const { tables, firstRows, bagsOfSample, denseOfSample, body } = this.#dataset;
+    const bags = count * bagsOfSample;
     if (!(Number.isInteger(count) && count >= 0 && count <= most)) return `${count} of them, not 0 to ${most}`;
     if (probabilities.length < count) return `there is room for ${probabilities.length} probabilities of ${count}`;
-    const features = count * this.#steps * this.facts.dense.length;
+    const features = count * denseOfSample;
     if (dense.length !== features) return `dense has ${dense.length} values instead of ${features}`;
-    if (this.#bags !== (offsets !== undefined)) {
-      return `offsets are ${this.#bags ? "missing" : "not for a model without bags"}`;
+    if (body.bags !== (offsets !== undefined)) {
+      return `offsets are ${body.bags ? "missing" : "not for a model without bags"}`;
     }
     if (
       offsets !== undefined && (offsets.length !== bags + 1 || offsets[0] !== 0 || offsets[bags] !== indices.length)
@@ -129,7 +125,7 @@ export class ScoringModel implements Disposable {
       const end = offsets === undefined ? bag + 1 : offsets[bag + 1];
       if (end < k || end > indices.length) return `the offset of bag ${bag + 1} is ${end}`;
       for (; k < end; k++) {
-        if (indices[k] >= this.#firstRows[table] && indices[k] < this.#firstRows[table + 1]) continue;
+        if (indices[k] >= firstRows[table] && indices[k] < firstRows[table + 1]) continue;
         return `index ${k} is ${indices[k]}, outside the rows of table ${table}`;
       }
       if (++table === tables) table = 0;

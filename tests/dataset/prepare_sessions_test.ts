@@ -6,7 +6,7 @@ import { prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.t
 import { sharedUsersNote } from "../../src/dataset/prepare_sessions.ts";
 import { Random } from "../../src/random.ts";
 import { STEPS } from "../../src/dataset/session_writer.ts";
-import { TableIds } from "../../src/dataset/table_ids.ts";
+import { idsOfDictionary } from "../../src/dataset/table_ids.ts";
 import { TemporaryDirectory } from "./support.ts";
 
 interface Line {
@@ -73,7 +73,7 @@ async function sessionsOf(dataset: Dataset, split: Split): Promise<Session[]> {
 
 /** The value of each id of a table, found by trying all values. */
 async function rawValues(dataset: Dataset, table: number, from: number, to: number): Promise<Map<number, number>> {
-  const ids = (await TableIds.ofDictionary(dataset, [undefined, undefined, undefined]))[table];
+  const ids = (await idsOfDictionary(dataset, [undefined, undefined, undefined]))[table];
   const found = new Map<number, number>();
   for (let value = from; value < to; value++) {
     const id = ids.idOf(String(value));
