@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { FileReader } from "../src/storage/artifact.ts";
 import { Batch } from "../src/layout/batch.ts";
-import { BatchRecord } from "../src/layout/batch_record.ts";
+import { BatchUnpacker } from "../src/layout/batch_unpacker.ts";
 import { findBatchFault } from "../src/layout/check_batch.ts";
 import { BATCH_KINDS, batchFiles, type BatchKind, type Layout } from "../src/layout/layout.ts";
 import { ReadAhead, readThreads } from "../src/layout/read_ahead.ts";
@@ -50,16 +50,20 @@ async function timeReading(layout: Layout, kind: BatchKind): Promise<ReadingTime
   const files = batchFiles(kind);
   const positions = new Float64Array(Deno.readFileSync(join(layout.directory, files.positions)).buffer);
   using reader = new FileReader(join(layout.directory, files.batches));
-  const record = new BatchRecord(shape);
+  const unpacker = new BatchUnpacker(shape);
   const batch = new Batch(shape, new SharedArrayBuffer(new Batch(shape).bytes.length));
   const target = new Uint8Array(batch.bytes.length);
   const rowLimit = kind === "hot" ? layout.hotRows.length : layout.body.rows;
   const batches = Math.min(BATCHES, layout.batches(kind) - 1);
-  const bytesOf = (index: number) => positions[index + 1] - positions[index];
+  const { block } = batch;
+  const packedBytes = (index: number) => positions[index + 1] - positions[index] - block.length;
   const parts = [
-    (index: number) => reader.read(positions[index], record.bytes.subarray(0, bytesOf(index))),
-    (index: number) => expectNoFault(record.unpack(batch, bytesOf(index))),
-    () => expectNoFault(findBatchFault(batch, kind === "hot", rowLimit)),
+    (index: number) => {
+      reader.read(positions[index], block);
+      reader.read(positions[index] + block.length, unpacker.packed.subarray(0, packedBytes(index)));
+    },
+    (index: number) => expectNoFault(unpacker.unpack(batch, packedBytes(index), rowLimit)),
+    () => expectNoFault(findBatchFault(batch, kind === "hot")),
     () => target.set(batch.bytes.subarray(0, 4 * batch.usedWords)),
   ];
   const best = [...parts, undefined].map(() => new Float64Array(batches).fill(Infinity));

@@ -1,5 +1,5 @@
 /**
- * Compiles the AssemblyScript kernels and writes them to a module as base64:
+ * Compiles the AssemblyScript kernels of the CPU backend and of the layout, and writes them to modules as base64:
  *
  *     deno run -A tools/build_wasm.ts
  *
@@ -13,25 +13,38 @@ import { libraryFiles, libraryPrefix } from "assemblyscript/asc";
 import binaryen from "assemblyscript/binaryen";
 import { MAXIMUM_PAGES } from "../src/backend/cpu/wasm/kernels.ts";
 
-const SOURCES = new URL("../src/backend/cpu/wasm/assembly/", import.meta.url);
-const BINARY = new URL("../src/backend/cpu/wasm/kernels_binary.ts", import.meta.url);
+/** A module of kernels: its sources are in `assembly/` of a folder, its text is in `kernels_binary.ts` there. */
+interface KernelModule {
+  readonly folder: URL;
+  /** True for shared memory with 64-bit addresses; else each instance has memory with 32-bit addresses of its own. */
+  readonly shared: boolean;
+}
 
+/** The modules. */
+export const KERNEL_MODULES: readonly KernelModule[] = [
+  { folder: new URL("../src/backend/cpu/wasm/", import.meta.url), shared: true },
+  { folder: new URL("../src/layout/wasm/", import.meta.url), shared: false },
+];
+
+const WASM32 = 0;
 const WASM64 = 2;
+/** Pages that 32 bits can address. */
+const MAXIMUM_PAGES_32 = 65536;
 /** The runtime without garbage collection. Nothing of it is in the binary, because the kernels allocate nothing. */
 const STUB_RUNTIME = 0;
 
 /** Compiles the kernels. The same sources give the same bytes. Throws with the compiler's messages if it refuses. */
-export function compileKernels(): Uint8Array<ArrayBuffer> {
+export function compileKernels({ folder, shared }: KernelModule): Uint8Array<ArrayBuffer> {
+  const sources = new URL("assembly/", folder);
   const options = compiler.newOptions();
-  compiler.setTarget(options, WASM64);
+  compiler.setTarget(options, shared ? WASM64 : WASM32);
   compiler.setRuntime(options, STUB_RUNTIME);
   compiler.setNoAssert(options, true);
   compiler.setImportMemory(options, true);
   compiler.setExportMemory(options, false);
   const { FEATURE_SIMD, FEATURE_RELAXED_SIMD, FEATURE_THREADS, FEATURE_MEMORY64 } = compiler;
-  for (const feature of [FEATURE_SIMD, FEATURE_RELAXED_SIMD, FEATURE_THREADS, FEATURE_MEMORY64]) {
-    compiler.setFeature(options, feature, true);
-  }
+  const features = shared ? [FEATURE_SIMD, FEATURE_RELAXED_SIMD, FEATURE_THREADS, FEATURE_MEMORY64] : [FEATURE_SIMD];
+  for (const feature of features) compiler.setFeature(options, feature, true);
   compiler.setOptimizeLevelHints(options, 3, 0);
 
   const program = compiler.newProgram(options);
@@ -39,9 +52,9 @@ export function compileKernels(): Uint8Array<ArrayBuffer> {
     if (!name.includes("/")) compiler.parse(program, text, `${libraryPrefix}${name}.ts`, false);
   }
   compiler.parse(program, libraryFiles["rt/index-stub"], `${libraryPrefix}rt/index-stub.ts`, true);
-  compiler.parse(program, Deno.readTextFileSync(new URL("index.ts", SOURCES)), "index.ts", true);
+  compiler.parse(program, Deno.readTextFileSync(new URL("index.ts", sources)), "index.ts", true);
   for (let path = compiler.nextFile(program); path !== null; path = compiler.nextFile(program)) {
-    const [text, name] = sourceOf(path);
+    const [text, name] = sourceOf(sources, path);
     compiler.parse(program, text, name, false);
   }
   throwDiagnostics(program);
@@ -50,16 +63,16 @@ export function compileKernels(): Uint8Array<ArrayBuffer> {
   throwDiagnostics(program);
 
   const module = binaryen.wrapModule(compiler.getBinaryenModuleRef(compiled));
-  module.setMemory(1, MAXIMUM_PAGES, null, [], true, true, "0");
-  module.addMemoryImport("0", "env", "memory", true);
+  module.setMemory(1, shared ? MAXIMUM_PAGES : MAXIMUM_PAGES_32, null, [], shared, shared, "0");
+  module.addMemoryImport("0", "env", "memory", shared);
   if (!module.validate()) throw new Error("Cannot compile the WASM kernels: the compiler made an invalid module");
   compiler.optimize(compiled, 3, 0, false, false);
   return new Uint8Array(module.emitBinary());
 }
 
 /** The text of an imported file and its name with extension. */
-function sourceOf(path: string): [text: string, name: string] {
-  if (!path.startsWith(libraryPrefix)) return [Deno.readTextFileSync(new URL(`${path}.ts`, SOURCES)), `${path}.ts`];
+function sourceOf(sources: URL, path: string): [text: string, name: string] {
+  if (!path.startsWith(libraryPrefix)) return [Deno.readTextFileSync(new URL(`${path}.ts`, sources)), `${path}.ts`];
   const name = path.slice(libraryPrefix.length);
   return name in libraryFiles
     ? [libraryFiles[name], `${path}.ts`]
@@ -83,13 +96,20 @@ export const KERNELS_BASE64 =
 `;
 }
 
-/** Text of the committed module. */
-export function committedModuleText(): string {
-  return Deno.readTextFileSync(BINARY);
+/** The file of a module's text. */
+function binaryOf({ folder }: KernelModule): URL {
+  return new URL("kernels_binary.ts", folder);
+}
+
+/** The committed text of a module. */
+export function committedModuleText(module: KernelModule): string {
+  return Deno.readTextFileSync(binaryOf(module));
 }
 
 if (import.meta.main) {
-  const binary = compileKernels();
-  Deno.writeTextFileSync(BINARY, kernelsModuleText(binary));
-  console.log(`kernels: ${binary.byteLength} bytes of WebAssembly`);
+  for (const module of KERNEL_MODULES) {
+    const binary = compileKernels(module);
+    Deno.writeTextFileSync(binaryOf(module), kernelsModuleText(binary));
+    console.log(`${binaryOf(module).pathname}: ${binary.byteLength} bytes of WebAssembly`);
+  }
 }

@@ -117,6 +117,8 @@ export class Batch {
   readonly sections: BatchSections;
   /** The whole block as bytes; all views share memory. */
   readonly bytes: Uint8Array<ArrayBufferLike>;
+  /** The bytes before its indices. */
+  readonly block: Uint8Array<ArrayBufferLike>;
   /** The block as words. */
   readonly words: Uint32Array;
   /** The block as floats. */
@@ -128,6 +130,7 @@ export class Batch {
     this.sections = batchSections(shape);
     const block = memory ?? new ArrayBuffer(4 * this.sections.capacity);
     this.bytes = new Uint8Array(block, byteOffset, 4 * this.sections.capacity);
+    this.block = new Uint8Array(block, byteOffset, 4 * this.sections.indices);
     this.words = new Uint32Array(block, byteOffset, this.sections.capacity);
     this.floats = new Float32Array(block, byteOffset, this.sections.capacity);
   }

@@ -1,13 +1,13 @@
 /** The Layout artifact: the train split of a dataset, packed into hot and cold batches. */
 import { z } from "zod";
 import { Artifact, type ArtifactCheck, type FileReader } from "../storage/artifact.ts";
-import { HEADER_WORDS } from "../backend/backend.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { MAX_ROWS } from "../dataset/dataset_encoding.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { readHotRows } from "../profile/profile.ts";
-import { Batch, type BatchShape, findShapeFault } from "./batch.ts";
-import { BatchRecord, maxRecordBytes } from "./batch_record.ts";
+import { Batch, batchSections, type BatchShape, findShapeFault } from "./batch.ts";
+import { maxRecordBytes } from "./batch_record.ts";
+import { BatchUnpacker } from "./batch_unpacker.ts";
 import { findBatchFault } from "./check_batch.ts";
 
 /** The two kinds of batches: with hot-row ids of the replica, and with global rows of the full tables. */
@@ -110,7 +110,8 @@ export class Layout implements Disposable {
   readonly #artifact: Artifact<LayoutBody>;
   readonly #positions: Record<BatchKind, Float64Array>;
   readonly #readers: Record<BatchKind, FileReader>;
-  readonly #record: BatchRecord;
+  /** Undefined until a batch is read. */
+  #unpacker: BatchUnpacker | undefined;
 
   private constructor(
     artifact: Artifact<LayoutBody>,
@@ -124,7 +125,6 @@ export class Layout implements Disposable {
     this.shape = artifact.body.shape;
     this.hotRows = hotRows;
     this.#positions = positions;
-    this.#record = new BatchRecord(this.shape);
     this.#readers = { hot: artifact.open(batchFiles("hot").batches), cold: artifact.open(batchFiles("cold").batches) };
   }
 
@@ -172,11 +172,13 @@ export class Layout implements Disposable {
         `Cannot read ${kind} batch ${index} of layout ${this.directory}: it has ${this.batches(kind)}, from 0`,
       );
     }
-    const begin = this.#positions[kind][index];
-    const bytes = this.#positions[kind][index + 1] - begin;
-    this.#readers[kind].read(begin, this.#record.bytes.subarray(0, bytes));
-    const fault = this.#record.unpack(batch, bytes) ??
-      findBatchFault(batch, kind === "hot", kind === "hot" ? this.hotRows.length : this.body.rows) ??
+    const unpacker = this.#unpacker ??= new BatchUnpacker(this.shape);
+    const begin = this.#positions[kind][index], packed = begin + batch.block.length;
+    const packedBytes = this.#positions[kind][index + 1] - packed;
+    this.#readers[kind].read(begin, batch.block);
+    this.#readers[kind].read(packed, unpacker.packed.subarray(0, packedBytes));
+    const fault = unpacker.unpack(batch, packedBytes, kind === "hot" ? this.hotRows.length : this.body.rows) ??
+      findBatchFault(batch, kind === "hot") ??
       (batch.distinct > this.body.mostDistinct[kind] ? "it has more distinct rows than the manifest says" : undefined);
     if (fault !== undefined) {
       throw new HotsetError(
@@ -209,11 +211,12 @@ function readPositions(artifact: Artifact<LayoutBody>, kind: BatchKind, batches:
   const { batches: batchesFile, positions: positionsFile } = batchFiles(kind);
   artifact.expectBytes(positionsFile, 8 * (batches + 1));
   const positions = artifact.readInto(positionsFile, new Float64Array(batches + 1));
-  const longest = maxRecordBytes(artifact.body.shape);
+  const { shape } = artifact.body;
+  const shortest = 4 * batchSections(shape).indices, longest = maxRecordBytes(shape);
   const valid = positions[0] === 0 && positions[batches] === artifact.bytes(batchesFile) &&
     positions.subarray(1).every((position, i) => {
       const bytes = position - positions[i];
-      return Number.isInteger(bytes / 4) && bytes >= 4 * HEADER_WORDS && bytes <= longest;
+      return Number.isInteger(bytes / 4) && bytes >= shortest && bytes <= longest;
     });
   if (!valid) {
     throw new HotsetError(

@@ -17,7 +17,7 @@ const MAX_MANIFEST_BYTES = 64 << 20;
 const DAMAGED = "is damaged (checksum does not match)";
 
 /** The kinds of artifact, each with the version of its format that this Hotset writes. */
-export const VERSIONS = { dataset: 2, profile: 3, layout: 4, checkpoint: 2, encoding: 1 } as const;
+export const VERSIONS = { dataset: 2, profile: 3, layout: 5, checkpoint: 2, encoding: 1 } as const;
 /** Kinds of artifact. */
 export type ArtifactKind = keyof typeof VERSIONS;
 /**

@@ -14,7 +14,7 @@ import { dlrmShape } from "../../src/interop/dlrm_tensors.ts";
 import { exportRun } from "../../src/interop/export_run.ts";
 import { parseHeader, SafetensorsReader } from "../../src/interop/safetensors.ts";
 import { Batch } from "../../src/layout/batch.ts";
-import { BatchRecord } from "../../src/layout/batch_record.ts";
+import { BatchUnpacker } from "../../src/layout/batch_unpacker.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";
 import { findBatchFault } from "../../src/layout/check_batch.ts";
 import { BATCH_KINDS, batchFiles, Layout, layoutBody } from "../../src/layout/layout.ts";
@@ -208,15 +208,18 @@ function batchRecords(path: Path): Target[] {
     const { batches, positions } = batchFiles(kind);
     const ends = new Float64Array(Deno.readFileSync(path("layout", positions)).buffer);
     const bytes = Deno.readFileSync(path("layout", batches)).subarray(0, ends[1]);
-    const record = new BatchRecord(layout.shape);
+    const unpacker = new BatchUnpacker(layout.shape);
     const batch = new Batch(layout.shape);
     const limit = kind === "hot" ? layout.hotRows.length : layout.body.rows;
     return {
       name: `record of a ${kind} batch`,
       share: 12,
       property: property(damagedBytes(bytes), (damaged) => {
-        record.bytes.set(damaged.subarray(0, record.bytes.length));
-        const fault = record.unpack(batch, damaged.length) ?? findBatchFault(batch, kind === "hot", limit);
+        const { block } = batch, { packed } = unpacker;
+        block.set(damaged.subarray(0, block.length));
+        packed.set(damaged.subarray(block.length, block.length + packed.length));
+        const fault = unpacker.unpack(batch, damaged.length - block.length, limit) ??
+          findBatchFault(batch, kind === "hot");
         if (fault === undefined) expectInside(batch, limit);
       }),
     };
@@ -224,10 +227,18 @@ function batchRecords(path: Path): Target[] {
 }
 
 /** What a training step relies on, read again in the plainest way. */
-function expectInside({ words, sections, lookups, distinct, samples, shape }: Batch, limit: number): void {
-  const ok = samples <= shape.batchSize && lookups <= shape.lookupCapacity && distinct <= lookups &&
-    words.subarray(sections.indices, sections.indices + lookups).every((row) => row < limit) &&
-    words.subarray(sections.segmentBags, sections.segmentBags + lookups).every((bag) => bag < samples * shape.tables);
+function expectInside(batch: Batch, limit: number): void {
+  const { words, sections, lookups, distinct, samples, shape, indices, offsets } = batch;
+  let ok = samples <= shape.batchSize && lookups <= shape.lookupCapacity && distinct <= lookups &&
+    indices.every((row) => row < limit);
+  for (let s = 0, o = sections.segments; s < distinct; s++, o += 2) {
+    ok &&= s === 0 || words[o] > words[o - 2];
+    for (let k = words[o + 1]; k < words[o + 3]; k++) {
+      const bag = words[sections.segmentBags + k];
+      const rows = indices.subarray(offsets?.[bag] ?? bag, offsets?.[bag + 1] ?? bag + 1);
+      ok &&= bag < samples * shape.tables && rows.includes(words[o]);
+    }
+  }
   if (!ok) throw new Error("a batch that reaches outside was accepted");
 }
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Header } from "../../src/backend/backend.ts";
 import { Batch, type BatchShape } from "../../src/layout/batch.ts";
 import { BatchRecord, maxRecordBytes } from "../../src/layout/batch_record.ts";
+import { BatchUnpacker } from "../../src/layout/batch_unpacker.ts";
 import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
 import { Random } from "../../src/random.ts";
 
@@ -26,10 +27,19 @@ function randomBatch(shape: BatchShape, samples: number, random: Random): Batch 
   return batch;
 }
 
-// Both widths of places, with and without bags.
+/** Unpacks the first `bytes` bytes of a record into `batch`. Returns its fault. */
+function unpack(unpacker: BatchUnpacker, record: BatchRecord, bytes: number, batch: Batch): string | undefined {
+  const { block } = batch;
+  block.set(record.bytes.subarray(0, block.length));
+  unpacker.packed.set(record.bytes.subarray(block.length, bytes));
+  return unpacker.unpack(batch, bytes - block.length, TABLES * TABLE_ROWS);
+}
+
+// Both widths of places, with and without bags; all tables at once, several, and one after the other.
 for (
   const [bags, batchSize, weighted, weightedLookups] of [
     ...[[false, 8, false, false], [true, 8, false, false], [false, 65_537, false, false]] as const,
+    ...[[false, 20_000, false, false], [false, 65_536, false, false], [true, 40_000, false, false]] as const,
     ...[[true, 8000, false, false], [false, 9, true, false], [true, 9, true, false]] as const,
     ...[[true, 9, false, true], [true, 8000, true, true]] as const,
   ]
@@ -49,6 +59,7 @@ for (
     };
     const sorter = new SegmentSorter(shape);
     const record = new BatchRecord(shape);
+    const unpacker = new BatchUnpacker(shape);
     const found = new Batch(shape);
     found.words.fill(77); // what an earlier batch left
     for (const samples of [batchSize, 1, 5]) {
@@ -62,12 +73,42 @@ for (
       }
       const bytes = record.pack(batch, positions);
       assert.ok(bytes <= maxRecordBytes(shape));
-      assert.equal(record.unpack(found, bytes), undefined);
+      assert.equal(unpack(unpacker, record, bytes, found), undefined);
       assert.deepEqual(found.words.subarray(0, batch.usedWords), batch.words.subarray(0, batch.usedWords));
-      assert.match(record.unpack(found, bytes + 4)!, /a record of \d+ bytes that ends after \d+/);
+      assert.match(unpack(unpacker, record, bytes + 4, found)!, /a record of \d+ bytes that ends after \d+/);
     }
   });
 }
+
+Deno.test("a batch without lookups is a record without segments", () => {
+  const shape = { batchSize: 3, denseFeatures: 1, tables: TABLES, bags: true, lookupCapacity: 9 };
+  const batch = new Batch(shape), found = new Batch(shape);
+  found.words.fill(77);
+  batch.words[Header.samples] = 3;
+  const record = new BatchRecord(shape);
+  const bytes = record.pack(batch, new SegmentSorter(shape).write(batch));
+  assert.equal(unpack(new BatchUnpacker(shape), record, bytes, found), undefined);
+  assert.deepEqual(found.words.subarray(0, batch.usedWords), batch.words.subarray(0, batch.usedWords));
+});
+
+Deno.test("a place that is damaged is refused with its segment, in whatever table it is", () => {
+  const shape = { batchSize: 20_000, denseFeatures: 0, tables: TABLES, bags: false, lookupCapacity: 20_000 * TABLES };
+  const batch = randomBatch(shape, 20_000, new Random(5));
+  const positions = new SegmentSorter(shape).write(batch);
+  const record = new BatchRecord(shape), unpacker = new BatchUnpacker(shape), found = new Batch(shape);
+  for (const table of [0, 2, 3, 4]) {
+    const at = 20_000 * table + 17;
+    const segment = Array.from({ length: batch.distinct }, (_, s) => s)
+      .findLast((s) => batch.words[batch.sections.segments + 2 * s + 1] <= at);
+    for (const [place, fault] of [[20_000, "is not below 20000"], [undefined, "is in another segment too"]] as const) {
+      const damaged = positions.slice();
+      damaged[at] = place === undefined ? damaged[at - 1] : place * TABLES + table;
+      const bytes = record.pack(batch, damaged);
+      const message = unpack(unpacker, record, bytes, found)!;
+      assert.ok(message.endsWith(` of segment ${segment} ${fault}`), message);
+    }
+  }
+});
 
 Deno.test("lookups whose rows are not in the order of the tables cannot be packed", () => {
   const shape = { batchSize: 2, denseFeatures: 0, tables: 2, bags: false, lookupCapacity: 4 };
