@@ -1,75 +1,61 @@
 /** libcublas: matrix products. */
 import { type CheckedCalls, checkedCalls, type Failure, textAt, throwCudaError } from "./cuda_error.ts";
 import { cudaFolders } from "./cuda_folders.ts";
+import { declare, type Definitions } from "./declare.ts";
 import { openLibrary } from "./library.ts";
 
+const functions = {
+  cublasGetStatusName: ["pointer", "i32 status"],
+  cublasGetStatusString: ["pointer", "i32 status"],
+  cublasGetProperty: ["i32", "i32 type", "buffer value"],
+  cublasCreate_v2: ["i32", "buffer handle"],
+  cublasDestroy_v2: ["i32", "pointer handle"],
+  cublasSetStream_v2: ["i32", "pointer handle", "pointer streamId"],
+  cublasSetWorkspace_v2: ["i32", "pointer handle", "u64 workspace", "usize workspaceSizeInBytes"],
+  cublasSetMathMode: ["i32", "pointer handle", "i32 mode"],
+  cublasSgemm_v2: [
+    "i32",
+    "pointer handle",
+    "i32 transa",
+    "i32 transb",
+    "i32 m",
+    "i32 n",
+    "i32 k",
+    "buffer alpha",
+    "u64 A",
+    "i32 lda",
+    "u64 B",
+    "i32 ldb",
+    "buffer beta",
+    "u64 C",
+    "i32 ldc",
+  ],
+  cublasGemmEx: [
+    "i32",
+    "pointer handle",
+    "i32 transa",
+    "i32 transb",
+    "i32 m",
+    "i32 n",
+    "i32 k",
+    "buffer alpha",
+    "u64 A",
+    "i32 Atype",
+    "i32 lda",
+    "u64 B",
+    "i32 Btype",
+    "i32 ldb",
+    "buffer beta",
+    "u64 C",
+    "i32 Ctype",
+    "i32 ldc",
+    "i32 computeType",
+    "i32 algo",
+  ],
+} as const;
+
 /** The functions used, with C parameter names. Matrices are in device memory, alpha and beta in host memory. */
-export const cublasSymbols = {
-  cublasGetStatusName: { parameters: ["i32" /* cublasStatus_t status */], result: "pointer" },
-  cublasGetStatusString: { parameters: ["i32" /* cublasStatus_t status */], result: "pointer" },
-  cublasGetProperty: { parameters: ["i32", /* libraryPropertyType type */ "buffer" /* int* value */], result: "i32" },
-  cublasCreate_v2: { parameters: ["buffer" /* cublasHandle_t* handle */], result: "i32" },
-  cublasDestroy_v2: { parameters: ["pointer" /* cublasHandle_t handle */], result: "i32" },
-  cublasSetStream_v2: {
-    parameters: ["pointer", /* cublasHandle_t handle */ "pointer" /* cudaStream_t streamId */],
-    result: "i32",
-  },
-  cublasSetWorkspace_v2: {
-    parameters: [
-      "pointer", /* cublasHandle_t handle */
-      "u64", /* void* workspace */
-      "usize", /* size_t workspaceSizeInBytes */
-    ],
-    result: "i32",
-  },
-  cublasSetMathMode: {
-    parameters: ["pointer", /* cublasHandle_t handle */ "i32" /* cublasMath_t mode */],
-    result: "i32",
-  },
-  cublasSgemm_v2: {
-    parameters: [
-      "pointer", /* cublasHandle_t handle */
-      "i32", /* cublasOperation_t transa */
-      "i32", /* cublasOperation_t transb */
-      "i32", /* int m */
-      "i32", /* int n */
-      "i32", /* int k */
-      "buffer", /* const float* alpha */
-      "u64", /* const float* A */
-      "i32", /* int lda */
-      "u64", /* const float* B */
-      "i32", /* int ldb */
-      "buffer", /* const float* beta */
-      "u64", /* float* C */
-      "i32", /* int ldc */
-    ],
-    result: "i32",
-  },
-  cublasGemmEx: {
-    parameters: [
-      "pointer", /* cublasHandle_t handle */
-      "i32", /* cublasOperation_t transa */
-      "i32", /* cublasOperation_t transb */
-      "i32", /* int m */
-      "i32", /* int n */
-      "i32", /* int k */
-      "buffer", /* const void* alpha */
-      "u64", /* const void* A */
-      "i32", /* cudaDataType Atype */
-      "i32", /* int lda */
-      "u64", /* const void* B */
-      "i32", /* cudaDataType Btype */
-      "i32", /* int ldb */
-      "buffer", /* const void* beta */
-      "u64", /* void* C */
-      "i32", /* cudaDataType Ctype */
-      "i32", /* int ldc */
-      "i32", /* cublasComputeType_t computeType */
-      "i32", /* cublasGemmAlgo_t algo */
-    ],
-    result: "i32",
-  },
-} as const satisfies Deno.ForeignLibraryInterface;
+export const cublasSymbols: Definitions<typeof functions> = declare(functions);
 
 /** The raw functions, real or emulated. */
 export type CublasSymbols = Deno.StaticForeignLibraryInterface<typeof cublasSymbols>;

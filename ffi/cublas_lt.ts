@@ -1,92 +1,59 @@
 /** libcublasLt: matrix products whose last step also adds a bias and applies ReLU. */
 import { type CheckedCalls, checkedCalls, type Failure, textAt, throwCudaError } from "./cuda_error.ts";
 import { cudaFolders } from "./cuda_folders.ts";
+import { declare, type Definitions } from "./declare.ts";
 import { openLibrary } from "./library.ts";
 
+const functions = {
+  cublasLtGetStatusName: ["pointer", "i32 status"],
+  cublasLtGetStatusString: ["pointer", "i32 status"],
+  cublasLtGetProperty: ["i32", "i32 type", "buffer value"],
+  cublasLtCreate: ["i32", "buffer lightHandle"],
+  cublasLtDestroy: ["i32", "pointer lightHandle"],
+  cublasLtMatmulDescCreate: ["i32", "buffer matmulDesc", "i32 computeType", "i32 scaleType"],
+  cublasLtMatmulDescDestroy: ["i32", "pointer matmulDesc"],
+  cublasLtMatmulDescSetAttribute: ["i32", "pointer matmulDesc", "i32 attr", "buffer buf", "usize sizeInBytes"],
+  cublasLtMatrixLayoutCreate: ["i32", "buffer matLayout", "i32 type", "u64 rows", "u64 cols", "i64 ld"],
+  cublasLtMatrixLayoutDestroy: ["i32", "pointer matLayout"],
+  cublasLtMatmulPreferenceCreate: ["i32", "buffer pref"],
+  cublasLtMatmulPreferenceDestroy: ["i32", "pointer pref"],
+  cublasLtMatmulPreferenceSetAttribute: ["i32", "pointer pref", "i32 attr", "buffer buf", "usize sizeInBytes"],
+  cublasLtMatmulAlgoGetHeuristic: [
+    "i32",
+    "pointer lightHandle",
+    "pointer operationDesc",
+    "pointer Adesc",
+    "pointer Bdesc",
+    "pointer Cdesc",
+    "pointer Ddesc",
+    "pointer preference",
+    "i32 requestedAlgoCount",
+    "buffer heuristicResultsArray",
+    "buffer returnAlgoCount",
+  ],
+  cublasLtMatmul: [
+    "i32",
+    "pointer lightHandle",
+    "pointer computeDesc",
+    "buffer alpha",
+    "u64 A",
+    "pointer Adesc",
+    "u64 B",
+    "pointer Bdesc",
+    "buffer beta",
+    "u64 C",
+    "pointer Cdesc",
+    "u64 D",
+    "pointer Ddesc",
+    "buffer algo",
+    "u64 workspace",
+    "usize workspaceSizeInBytes",
+    "pointer stream",
+  ],
+} as const;
+
 /** The functions used, with C parameter names. Matrices are in device memory, alpha and beta in host memory. */
-export const cublasLtSymbols = {
-  cublasLtGetStatusName: { parameters: ["i32" /* cublasStatus_t status */], result: "pointer" },
-  cublasLtGetStatusString: { parameters: ["i32" /* cublasStatus_t status */], result: "pointer" },
-  cublasLtGetProperty: { parameters: ["i32", /* libraryPropertyType type */ "buffer" /* int* value */], result: "i32" },
-  cublasLtCreate: { parameters: ["buffer" /* cublasLtHandle_t* lightHandle */], result: "i32" },
-  cublasLtDestroy: { parameters: ["pointer" /* cublasLtHandle_t lightHandle */], result: "i32" },
-  cublasLtMatmulDescCreate: {
-    parameters: [
-      "buffer", /* cublasLtMatmulDesc_t* matmulDesc */
-      "i32", /* cublasComputeType_t computeType */
-      "i32", /* cudaDataType_t scaleType */
-    ],
-    result: "i32",
-  },
-  cublasLtMatmulDescDestroy: { parameters: ["pointer" /* cublasLtMatmulDesc_t matmulDesc */], result: "i32" },
-  cublasLtMatmulDescSetAttribute: {
-    parameters: [
-      "pointer", /* cublasLtMatmulDesc_t matmulDesc */
-      "i32", /* cublasLtMatmulDescAttributes_t attr */
-      "buffer", /* const void* buf */
-      "usize", /* size_t sizeInBytes */
-    ],
-    result: "i32",
-  },
-  cublasLtMatrixLayoutCreate: {
-    parameters: [
-      "buffer", /* cublasLtMatrixLayout_t* matLayout */
-      "i32", /* cudaDataType type */
-      "u64", /* uint64_t rows */
-      "u64", /* uint64_t cols */
-      "i64", /* int64_t ld */
-    ],
-    result: "i32",
-  },
-  cublasLtMatrixLayoutDestroy: { parameters: ["pointer" /* cublasLtMatrixLayout_t matLayout */], result: "i32" },
-  cublasLtMatmulPreferenceCreate: { parameters: ["buffer" /* cublasLtMatmulPreference_t* pref */], result: "i32" },
-  cublasLtMatmulPreferenceDestroy: { parameters: ["pointer" /* cublasLtMatmulPreference_t pref */], result: "i32" },
-  cublasLtMatmulPreferenceSetAttribute: {
-    parameters: [
-      "pointer", /* cublasLtMatmulPreference_t pref */
-      "i32", /* cublasLtMatmulPreferenceAttributes_t attr */
-      "buffer", /* const void* buf */
-      "usize", /* size_t sizeInBytes */
-    ],
-    result: "i32",
-  },
-  cublasLtMatmulAlgoGetHeuristic: {
-    parameters: [
-      "pointer", /* cublasLtHandle_t lightHandle */
-      "pointer", /* cublasLtMatmulDesc_t operationDesc */
-      "pointer", /* cublasLtMatrixLayout_t Adesc */
-      "pointer", /* cublasLtMatrixLayout_t Bdesc */
-      "pointer", /* cublasLtMatrixLayout_t Cdesc */
-      "pointer", /* cublasLtMatrixLayout_t Ddesc */
-      "pointer", /* cublasLtMatmulPreference_t preference */
-      "i32", /* int requestedAlgoCount */
-      "buffer", /* cublasLtMatmulHeuristicResult_t heuristicResultsArray */
-      "buffer", /* int* returnAlgoCount */
-    ],
-    result: "i32",
-  },
-  cublasLtMatmul: {
-    parameters: [
-      "pointer", /* cublasLtHandle_t lightHandle */
-      "pointer", /* cublasLtMatmulDesc_t computeDesc */
-      "buffer", /* const void* alpha */
-      "u64", /* const void* A */
-      "pointer", /* cublasLtMatrixLayout_t Adesc */
-      "u64", /* const void* B */
-      "pointer", /* cublasLtMatrixLayout_t Bdesc */
-      "buffer", /* const void* beta */
-      "u64", /* const void* C */
-      "pointer", /* cublasLtMatrixLayout_t Cdesc */
-      "u64", /* void* D */
-      "pointer", /* cublasLtMatrixLayout_t Ddesc */
-      "buffer", /* const cublasLtMatmulAlgo_t* algo */
-      "u64", /* void* workspace */
-      "usize", /* size_t workspaceSizeInBytes */
-      "pointer", /* cudaStream_t stream */
-    ],
-    result: "i32",
-  },
-} as const satisfies Deno.ForeignLibraryInterface;
+export const cublasLtSymbols: Definitions<typeof functions> = declare(functions);
 
 /** The raw functions, real or emulated. */
 export type CublasLtSymbols = Deno.StaticForeignLibraryInterface<typeof cublasLtSymbols>;

@@ -1,40 +1,35 @@
 /** libcuda, the driver API: loads PTX and launches kernels. */
 import { type CheckedCalls, checkedCalls, type Failure, textAt, throwCudaError } from "./cuda_error.ts";
+import { declare, type Definitions } from "./declare.ts";
 import { openLibrary } from "./library.ts";
 
+const functions = {
+  cuGetErrorName: ["i32", "i32 error", "buffer pStr"],
+  cuGetErrorString: ["i32", "i32 error", "buffer pStr"],
+  cuInit: ["i32", "u32 Flags"],
+  cuDeviceGet: ["i32", "buffer device", "i32 ordinal"],
+  cuDeviceGetName: ["i32", "buffer name", "i32 len", "i32 dev"],
+  cuModuleLoadData: ["i32", "buffer module", "buffer image"],
+  cuModuleUnload: ["i32", "pointer hmod"],
+  cuModuleGetFunction: ["i32", "buffer hfunc", "pointer hmod", "buffer name"],
+  cuLaunchKernel: [
+    "i32",
+    "pointer f",
+    "u32 gridDimX",
+    "u32 gridDimY",
+    "u32 gridDimZ",
+    "u32 blockDimX",
+    "u32 blockDimY",
+    "u32 blockDimZ",
+    "u32 sharedMemBytes",
+    "pointer hStream",
+    "pointer kernelParams",
+    "buffer extra",
+  ],
+} as const;
+
 /** The functions used, with C parameter names. */
-export const cudaSymbols = {
-  cuGetErrorName: { parameters: ["i32", /* CUresult error */ "buffer" /* const char** pStr */], result: "i32" },
-  cuGetErrorString: { parameters: ["i32", /* CUresult error */ "buffer" /* const char** pStr */], result: "i32" },
-  cuInit: { parameters: ["u32" /* unsigned int Flags */], result: "i32" },
-  cuDeviceGet: { parameters: ["buffer", /* CUdevice* device */ "i32" /* int ordinal */], result: "i32" },
-  cuDeviceGetName: {
-    parameters: ["buffer", /* char* name */ "i32", /* int len */ "i32" /* CUdevice dev */],
-    result: "i32",
-  },
-  cuModuleLoadData: { parameters: ["buffer", /* CUmodule* module */ "buffer" /* const void* image */], result: "i32" },
-  cuModuleUnload: { parameters: ["pointer" /* CUmodule hmod */], result: "i32" },
-  cuModuleGetFunction: {
-    parameters: ["buffer", /* CUfunction* hfunc */ "pointer", /* CUmodule hmod */ "buffer" /* const char* name */],
-    result: "i32",
-  },
-  cuLaunchKernel: {
-    parameters: [
-      "pointer", /* CUfunction f */
-      "u32", /* unsigned int gridDimX */
-      "u32", /* unsigned int gridDimY */
-      "u32", /* unsigned int gridDimZ */
-      "u32", /* unsigned int blockDimX */
-      "u32", /* unsigned int blockDimY */
-      "u32", /* unsigned int blockDimZ */
-      "u32", /* unsigned int sharedMemBytes */
-      "pointer", /* CUstream hStream */
-      "pointer", /* void** kernelParams */
-      "buffer", /* void** extra */
-    ],
-    result: "i32",
-  },
-} as const satisfies Deno.ForeignLibraryInterface;
+export const cudaSymbols: Definitions<typeof functions> = declare(functions);
 
 /** The raw functions, real or emulated. */
 export type CudaSymbols = Deno.StaticForeignLibraryInterface<typeof cudaSymbols>;

@@ -1,112 +1,55 @@
 /** libcudart, the runtime API: device memory, pinned memory, copies, streams, events and graphs. */
 import { type CheckedCalls, checkedCalls, CudaError, type Failure, textAt, throwCudaError } from "./cuda_error.ts";
 import { cudaFolders } from "./cuda_folders.ts";
+import { declare, type Definitions } from "./declare.ts";
 import { openLibrary } from "./library.ts";
 
-/** The functions used, with C parameter names. Device and pinned addresses are u64; opaque handles are pointers. */
-export const cudartSymbols = {
-  cudaGetErrorName: { parameters: ["i32" /* cudaError_t error */], result: "pointer" },
-  cudaGetErrorString: { parameters: ["i32" /* cudaError_t error */], result: "pointer" },
-  cudaRuntimeGetVersion: { parameters: ["buffer" /* int* runtimeVersion */], result: "i32" },
-  cudaDriverGetVersion: { parameters: ["buffer" /* int* driverVersion */], result: "i32" },
-  cudaGetDeviceCount: { parameters: ["buffer" /* int* count */], result: "i32" },
-  cudaSetDevice: { parameters: ["i32" /* int device */], result: "i32" },
-  cudaDeviceGetAttribute: {
-    parameters: ["buffer", /* int* value */ "i32", /* cudaDeviceAttr attr */ "i32" /* int device */],
-    result: "i32",
-  },
-  cudaMemGetInfo: { parameters: ["buffer", /* size_t* free */ "buffer" /* size_t* total */], result: "i32" },
-  cudaMalloc: { parameters: ["buffer", /* void** devPtr */ "usize" /* size_t size */], result: "i32" },
-  cudaFree: { parameters: ["u64" /* void* devPtr */], result: "i32" },
-  cudaHostAlloc: {
-    parameters: ["buffer", /* void** pHost */ "usize", /* size_t size */ "u32" /* unsigned int flags */],
-    result: "i32",
-  },
-  cudaFreeHost: { parameters: ["u64" /* void* ptr */], result: "i32" },
-  cudaMemcpyAsync: {
-    parameters: [
-      "u64", /* void* dst */
-      "u64", /* const void* src */
-      "usize", /* size_t count */
-      "i32", /* cudaMemcpyKind kind */
-      "pointer", /* cudaStream_t stream */
-    ],
-    result: "i32",
-  },
-  cudaMemcpy2DAsync: {
-    parameters: [
-      "u64", /* void* dst */
-      "usize", /* size_t dpitch */
-      "u64", /* const void* src */
-      "usize", /* size_t spitch */
-      "usize", /* size_t width */
-      "usize", /* size_t height */
-      "i32", /* cudaMemcpyKind kind */
-      "pointer", /* cudaStream_t stream */
-    ],
-    result: "i32",
-  },
-  cudaMemsetAsync: {
-    parameters: [
-      "u64", /* void* devPtr */
-      "i32", /* int value */
-      "usize", /* size_t count */
-      "pointer", /* cudaStream_t stream */
-    ],
-    result: "i32",
-  },
-  cudaStreamCreateWithFlags: {
-    parameters: ["buffer", /* cudaStream_t* pStream */ "u32" /* unsigned int flags */],
-    result: "i32",
-  },
-  cudaStreamDestroy: { parameters: ["pointer" /* cudaStream_t stream */], result: "i32" },
-  cudaStreamSynchronize: { parameters: ["pointer" /* cudaStream_t stream */], result: "i32" },
-  cudaStreamWaitEvent: {
-    parameters: [
-      "pointer", /* cudaStream_t stream */
-      "pointer", /* cudaEvent_t event */
-      "u32", /* unsigned int flags */
-    ],
-    result: "i32",
-  },
-  cudaEventCreateWithFlags: {
-    parameters: ["buffer", /* cudaEvent_t* event */ "u32" /* unsigned int flags */],
-    result: "i32",
-  },
-  cudaEventDestroy: { parameters: ["pointer" /* cudaEvent_t event */], result: "i32" },
-  cudaEventRecord: {
-    parameters: ["pointer", /* cudaEvent_t event */ "pointer" /* cudaStream_t stream */],
-    result: "i32",
-  },
-  cudaEventSynchronize: { parameters: ["pointer" /* cudaEvent_t event */], result: "i32" },
-  cudaEventElapsedTime: {
-    parameters: ["buffer", /* float* ms */ "pointer", /* cudaEvent_t start */ "pointer" /* cudaEvent_t end */],
-    result: "i32",
-  },
-  cudaStreamBeginCapture: {
-    parameters: ["pointer", /* cudaStream_t stream */ "i32" /* cudaStreamCaptureMode mode */],
-    result: "i32",
-  },
-  cudaStreamEndCapture: {
-    parameters: ["pointer", /* cudaStream_t stream */ "buffer" /* cudaGraph_t* pGraph */],
-    result: "i32",
-  },
+const functions = {
+  cudaGetErrorName: ["pointer", "i32 error"],
+  cudaGetErrorString: ["pointer", "i32 error"],
+  cudaRuntimeGetVersion: ["i32", "buffer runtimeVersion"],
+  cudaDriverGetVersion: ["i32", "buffer driverVersion"],
+  cudaGetDeviceCount: ["i32", "buffer count"],
+  cudaSetDevice: ["i32", "i32 device"],
+  cudaDeviceGetAttribute: ["i32", "buffer value", "i32 attr", "i32 device"],
+  cudaMemGetInfo: ["i32", "buffer free", "buffer total"],
+  cudaMalloc: ["i32", "buffer devPtr", "usize size"],
+  cudaFree: ["i32", "u64 devPtr"],
+  cudaHostAlloc: ["i32", "buffer pHost", "usize size", "u32 flags"],
+  cudaFreeHost: ["i32", "u64 ptr"],
+  cudaMemcpyAsync: ["i32", "u64 dst", "u64 src", "usize count", "i32 kind", "pointer stream"],
+  cudaMemcpy2DAsync: [
+    "i32",
+    "u64 dst",
+    "usize dpitch",
+    "u64 src",
+    "usize spitch",
+    "usize width",
+    "usize height",
+    "i32 kind",
+    "pointer stream",
+  ],
+  cudaMemsetAsync: ["i32", "u64 devPtr", "i32 value", "usize count", "pointer stream"],
+  cudaStreamCreateWithFlags: ["i32", "buffer pStream", "u32 flags"],
+  cudaStreamDestroy: ["i32", "pointer stream"],
+  cudaStreamSynchronize: ["i32", "pointer stream"],
+  cudaStreamWaitEvent: ["i32", "pointer stream", "pointer event", "u32 flags"],
+  cudaEventCreateWithFlags: ["i32", "buffer event", "u32 flags"],
+  cudaEventDestroy: ["i32", "pointer event"],
+  cudaEventRecord: ["i32", "pointer event", "pointer stream"],
+  cudaEventSynchronize: ["i32", "pointer event"],
+  cudaEventElapsedTime: ["i32", "buffer ms", "pointer start", "pointer end"],
+  cudaStreamBeginCapture: ["i32", "pointer stream", "i32 mode"],
+  cudaStreamEndCapture: ["i32", "pointer stream", "buffer pGraph"],
   // cudaGraphInstantiate changed its parameters in CUDA 12; this one is the same from 11.4 on.
-  cudaGraphInstantiateWithFlags: {
-    parameters: [
-      "buffer", /* cudaGraphExec_t* pGraphExec */
-      "pointer", /* cudaGraph_t graph */
-      "u64", /* unsigned long long flags */
-    ],
-    result: "i32",
-  },
-  cudaGraphLaunch: {
-    parameters: ["pointer", /* cudaGraphExec_t graphExec */ "pointer" /* cudaStream_t stream */],
-    result: "i32",
-  },
-  cudaGraphExecDestroy: { parameters: ["pointer" /* cudaGraphExec_t graphExec */], result: "i32" },
-  cudaGraphDestroy: { parameters: ["pointer" /* cudaGraph_t graph */], result: "i32" },
-} as const satisfies Deno.ForeignLibraryInterface;
+  cudaGraphInstantiateWithFlags: ["i32", "buffer pGraphExec", "pointer graph", "u64 flags"],
+  cudaGraphLaunch: ["i32", "pointer graphExec", "pointer stream"],
+  cudaGraphExecDestroy: ["i32", "pointer graphExec"],
+  cudaGraphDestroy: ["i32", "pointer graph"],
+} as const;
+
+/** The functions used, with C parameter names. Device and pinned addresses are u64; opaque handles are pointers. */
+export const cudartSymbols: Definitions<typeof functions> = declare(functions);
 
 /** The raw functions, real or emulated. */
 export type CudartSymbols = Deno.StaticForeignLibraryInterface<typeof cudartSymbols>;

@@ -1,80 +1,60 @@
 /** libcudnn: activations, as an alternative to Hotset's kernels. */
 import { type CheckedCalls, checkedCalls, type Failure, textAt, throwCudaError } from "./cuda_error.ts";
 import { cudaFolders } from "./cuda_folders.ts";
+import { declare, type Definitions } from "./declare.ts";
 import { openLibrary } from "./library.ts";
 
+const functions = {
+  cudnnGetVersion: ["usize"],
+  cudnnGetErrorString: ["pointer", "i32 status"],
+  cudnnCreate: ["i32", "buffer handle"],
+  cudnnDestroy: ["i32", "pointer handle"],
+  cudnnSetStream: ["i32", "pointer handle", "pointer streamId"],
+  cudnnCreateTensorDescriptor: ["i32", "buffer tensorDesc"],
+  cudnnSetTensor4dDescriptor: [
+    "i32",
+    "pointer tensorDesc",
+    "i32 format",
+    "i32 dataType",
+    "i32 n",
+    "i32 c",
+    "i32 h",
+    "i32 w",
+  ],
+  cudnnDestroyTensorDescriptor: ["i32", "pointer tensorDesc"],
+  cudnnCreateActivationDescriptor: ["i32", "buffer activationDesc"],
+  cudnnSetActivationDescriptor: ["i32", "pointer activationDesc", "i32 mode", "i32 reluNanOpt", "f64 coef"],
+  cudnnDestroyActivationDescriptor: ["i32", "pointer activationDesc"],
+  cudnnActivationForward: [
+    "i32",
+    "pointer handle",
+    "pointer activationDesc",
+    "buffer alpha",
+    "pointer xDesc",
+    "u64 x",
+    "buffer beta",
+    "pointer yDesc",
+    "u64 y",
+  ],
+  cudnnActivationBackward: [
+    "i32",
+    "pointer handle",
+    "pointer activationDesc",
+    "buffer alpha",
+    "pointer yDesc",
+    "u64 y",
+    "pointer dyDesc",
+    "u64 dy",
+    "pointer xDesc",
+    "u64 x",
+    "buffer beta",
+    "pointer dxDesc",
+    "u64 dx",
+  ],
+} as const;
+
 /** The functions used, with C parameter names. Tensors are in device memory, alpha and beta in host memory. */
-export const cudnnSymbols = {
-  cudnnGetVersion: { parameters: [], result: "usize" },
-  cudnnGetErrorString: { parameters: ["i32" /* cudnnStatus_t status */], result: "pointer" },
-  cudnnCreate: { parameters: ["buffer" /* cudnnHandle_t* handle */], result: "i32" },
-  cudnnDestroy: { parameters: ["pointer" /* cudnnHandle_t handle */], result: "i32" },
-  cudnnSetStream: {
-    parameters: ["pointer", /* cudnnHandle_t handle */ "pointer" /* cudaStream_t streamId */],
-    result: "i32",
-  },
-  cudnnCreateTensorDescriptor: { parameters: ["buffer" /* cudnnTensorDescriptor_t* tensorDesc */], result: "i32" },
-  cudnnSetTensor4dDescriptor: {
-    parameters: [
-      "pointer", /* cudnnTensorDescriptor_t tensorDesc */
-      "i32", /* cudnnTensorFormat_t format */
-      "i32", /* cudnnDataType_t dataType */
-      "i32", /* int n */
-      "i32", /* int c */
-      "i32", /* int h */
-      "i32", /* int w */
-    ],
-    result: "i32",
-  },
-  cudnnDestroyTensorDescriptor: { parameters: ["pointer" /* cudnnTensorDescriptor_t tensorDesc */], result: "i32" },
-  cudnnCreateActivationDescriptor: {
-    parameters: ["buffer" /* cudnnActivationDescriptor_t* activationDesc */],
-    result: "i32",
-  },
-  cudnnSetActivationDescriptor: {
-    parameters: [
-      "pointer", /* cudnnActivationDescriptor_t activationDesc */
-      "i32", /* cudnnActivationMode_t mode */
-      "i32", /* cudnnNanPropagation_t reluNanOpt */
-      "f64", /* double coef */
-    ],
-    result: "i32",
-  },
-  cudnnDestroyActivationDescriptor: {
-    parameters: ["pointer" /* cudnnActivationDescriptor_t activationDesc */],
-    result: "i32",
-  },
-  cudnnActivationForward: {
-    parameters: [
-      "pointer", /* cudnnHandle_t handle */
-      "pointer", /* cudnnActivationDescriptor_t activationDesc */
-      "buffer", /* const void* alpha */
-      "pointer", /* const cudnnTensorDescriptor_t xDesc */
-      "u64", /* const void* x */
-      "buffer", /* const void* beta */
-      "pointer", /* const cudnnTensorDescriptor_t yDesc */
-      "u64", /* void* y */
-    ],
-    result: "i32",
-  },
-  cudnnActivationBackward: {
-    parameters: [
-      "pointer", /* cudnnHandle_t handle */
-      "pointer", /* cudnnActivationDescriptor_t activationDesc */
-      "buffer", /* const void* alpha */
-      "pointer", /* const cudnnTensorDescriptor_t yDesc */
-      "u64", /* const void* y */
-      "pointer", /* const cudnnTensorDescriptor_t dyDesc */
-      "u64", /* const void* dy */
-      "pointer", /* const cudnnTensorDescriptor_t xDesc */
-      "u64", /* const void* x */
-      "buffer", /* const void* beta */
-      "pointer", /* const cudnnTensorDescriptor_t dxDesc */
-      "u64", /* void* dx */
-    ],
-    result: "i32",
-  },
-} as const satisfies Deno.ForeignLibraryInterface;
+export const cudnnSymbols: Definitions<typeof functions> = declare(functions);
 
 /** The raw functions, real or emulated. */
 export type CudnnSymbols = Deno.StaticForeignLibraryInterface<typeof cudnnSymbols>;

@@ -2,31 +2,16 @@
  * io_uring of Linux: many concurrent reads and writes from one thread. Requests are written to memory shared with the
  * kernel; one system call submits all of them.
  */
+import { declare } from "./declare.ts";
 import { openLibc } from "./libc.ts";
 import { LibraryError } from "./library.ts";
 import { addressOf } from "./pointer.ts";
 import { SystemCalls } from "./syscall.ts";
 
-const symbols = {
-  mmap: {
-    parameters: [
-      "pointer", // void *addr
-      "usize", // size_t length
-      "i32", // int prot
-      "i32", // int flags
-      "i32", // int fd
-      "i64", // off_t offset
-    ],
-    result: "pointer",
-  },
-  munmap: {
-    parameters: [
-      "pointer", // void *addr
-      "usize", // size_t length
-    ],
-    result: "i32",
-  },
-} as const satisfies Deno.ForeignLibraryInterface;
+const symbols = declare({
+  mmap: ["pointer", "pointer addr", "usize length", "i32 prot", "i32 flags", "i32 fd", "i64 offset"],
+  munmap: ["i32", "pointer addr", "usize length"],
+});
 
 /** Numbers of system calls, the same on all architectures. */
 const SETUP = 425n, ENTER = 426n, REGISTER = 427n;

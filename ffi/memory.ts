@@ -1,18 +1,12 @@
 /** Advice to the operating system about memory that this process already has. */
+import { declare } from "./declare.ts";
 import { openLibc } from "./libc.ts";
 import { LibraryError } from "./library.ts";
 import { addressOf } from "./pointer.ts";
 
-const symbols = {
-  madvise: {
-    parameters: [
-      "buffer", // void *addr
-      "usize", // size_t length
-      "i32", // int advice
-    ],
-    result: "i32",
-  },
-} as const satisfies Deno.ForeignLibraryInterface;
+const symbols = declare({
+  madvise: ["i32", "buffer addr", "usize length", "i32 advice"],
+});
 
 /** MADV_HUGEPAGE of Linux. */
 const HUGE_PAGES = 14;

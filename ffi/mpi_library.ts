@@ -3,94 +3,53 @@
  * table serves Open MPI and MPICH: handles are addresses in Open MPI and 32-bit integers in MPICH, and both fit in a
  * 64-bit register.
  */
+import { declare } from "./declare.ts";
 import { homebrewFolders, type LibraryRequest } from "./library.ts";
 
-const symbols = {
-  MPI_Init_thread: {
-    parameters: [
-      "usize", // int *argc
-      "usize", // char ***argv
-      "i32", // int required
-      "buffer", // int *provided
-    ],
-    result: "i32",
-  },
-  MPI_Finalize: { parameters: [], result: "i32" },
-  MPI_Abort: { parameters: ["u64", /* MPI_Comm comm */ "i32" /* int errorcode */], result: "i32" },
-  MPI_Get_library_version: { parameters: ["buffer", /* char *version */ "buffer" /* int *length */], result: "i32" },
-  MPI_Get_processor_name: { parameters: ["buffer", /* char *name */ "buffer" /* int *length */], result: "i32" },
-  MPI_Error_string: {
-    parameters: ["i32", /* int errorcode */ "buffer", /* char *string */ "buffer" /* int *length */],
-    result: "i32",
-  },
-  MPI_Comm_set_errhandler: {
-    parameters: ["u64", /* MPI_Comm comm */ "u64" /* MPI_Errhandler handler */],
-    result: "i32",
-  },
-  MPI_Comm_rank: { parameters: ["u64", /* MPI_Comm comm */ "buffer" /* int *rank */], result: "i32" },
-  MPI_Comm_size: { parameters: ["u64", /* MPI_Comm comm */ "buffer" /* int *size */], result: "i32" },
-  MPI_Comm_split: {
-    parameters: [
-      "u64", // MPI_Comm comm
-      "i32", // int color
-      "i32", // int key
-      "buffer", // MPI_Comm *newcomm
-    ],
-    result: "i32",
-  },
-  MPI_Ibarrier: { parameters: ["u64", /* MPI_Comm comm */ "buffer" /* MPI_Request *request */], result: "i32" },
-  MPI_Iallgatherv: {
-    parameters: [
-      "buffer", // const void *source
-      "i32", // int count
-      "u64", // MPI_Datatype type
-      "buffer", // void *target
-      "buffer", // const int counts[]
-      "buffer", // const int firsts[]
-      "u64", // MPI_Datatype type
-      "u64", // MPI_Comm comm
-      "buffer", // MPI_Request *request
-    ],
-    result: "i32",
-  },
-  MPI_Ialltoallv: {
-    parameters: [
-      "buffer", // const void *source
-      "buffer", // const int counts[]
-      "buffer", // const int firsts[]
-      "u64", // MPI_Datatype type
-      "buffer", // void *target
-      "buffer", // const int counts[]
-      "buffer", // const int firsts[]
-      "u64", // MPI_Datatype type
-      "u64", // MPI_Comm comm
-      "buffer", // MPI_Request *request
-    ],
-    result: "i32",
-  },
-  MPI_Iprobe: {
-    parameters: [
-      "i32", // int source
-      "i32", // int tag
-      "u64", // MPI_Comm comm
-      "buffer", // int *flag
-      "usize", // MPI_Status *status
-    ],
-    result: "i32",
-  },
-  MPI_Test: {
-    parameters: [
-      "buffer", // MPI_Request *request
-      "buffer", // int *flag
-      "usize", // MPI_Status *status
-    ],
-    result: "i32",
-  },
+const symbols = declare({
+  MPI_Init_thread: ["i32", "usize argc", "usize argv", "i32 required", "buffer provided"],
+  MPI_Finalize: ["i32"],
+  MPI_Abort: ["i32", "u64 comm", "i32 errorcode"],
+  MPI_Get_library_version: ["i32", "buffer version", "buffer length"],
+  MPI_Get_processor_name: ["i32", "buffer name", "buffer length"],
+  MPI_Error_string: ["i32", "i32 errorcode", "buffer string", "buffer length"],
+  MPI_Comm_set_errhandler: ["i32", "u64 comm", "u64 handler"],
+  MPI_Comm_rank: ["i32", "u64 comm", "buffer rank"],
+  MPI_Comm_size: ["i32", "u64 comm", "buffer size"],
+  MPI_Comm_split: ["i32", "u64 comm", "i32 color", "i32 key", "buffer newcomm"],
+  MPI_Ibarrier: ["i32", "u64 comm", "buffer request"],
+  MPI_Iallgatherv: [
+    "i32",
+    "buffer source",
+    "i32 count",
+    "u64 type",
+    "buffer target",
+    "buffer counts",
+    "buffer firsts",
+    "u64 type",
+    "u64 comm",
+    "buffer request",
+  ],
+  MPI_Ialltoallv: [
+    "i32",
+    "buffer source",
+    "buffer counts",
+    "buffer firsts",
+    "u64 type",
+    "buffer target",
+    "buffer counts",
+    "buffer firsts",
+    "u64 type",
+    "u64 comm",
+    "buffer request",
+  ],
+  MPI_Iprobe: ["i32", "i32 source", "i32 tag", "u64 comm", "buffer flag", "usize status"],
+  MPI_Test: ["i32", "buffer request", "buffer flag", "usize status"],
   ompi_mpi_comm_world: { type: "pointer", optional: true },
   ompi_mpi_byte: { type: "pointer", optional: true },
   ompi_mpi_float: { type: "pointer", optional: true },
   ompi_mpi_errors_return: { type: "pointer", optional: true },
-} as const satisfies Deno.ForeignLibraryInterface;
+});
 
 /** The functions of an opened library. */
 export type MpiSymbols = Deno.StaticForeignLibraryInterface<typeof symbols>;

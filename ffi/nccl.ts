@@ -1,56 +1,47 @@
 /** libnccl: all-reduce and all-gather between the GPUs of several ranks, queued on their streams. */
 import { type CheckedCalls, checkedCalls, type Failure, textAt, throwCudaError } from "./cuda_error.ts";
 import { cudaFolders } from "./cuda_folders.ts";
+import { declare, type Definitions } from "./declare.ts";
 import { openLibrary } from "./library.ts";
 
 /** Bytes of the id that the ranks of a communicator share. */
 export const UNIQUE_ID_BYTES = 128;
 
-/** ncclUniqueId is passed by value: 128 bytes. */
+/** An ncclUniqueId is passed by value: 128 bytes. */
 const EIGHT_WORDS = ["u64", "u64", "u64", "u64", "u64", "u64", "u64", "u64"] as const;
-const uniqueId = { struct: [...EIGHT_WORDS, ...EIGHT_WORDS] } as const;
+const commId = { struct: [...EIGHT_WORDS, ...EIGHT_WORDS] } as const;
+
+const functions = {
+  ncclGetVersion: ["i32", "buffer version"],
+  ncclGetErrorString: ["pointer", "i32 result"],
+  ncclGetLastError: ["pointer", "pointer comm"],
+  ncclGetUniqueId: ["i32", "buffer uniqueId"],
+  ncclCommInitRank: ["i32", "buffer comm", "i32 nranks", commId, "i32 rank"],
+  ncclCommDestroy: ["i32", "pointer comm"],
+  ncclCommAbort: ["i32", "pointer comm"],
+  ncclAllReduce: [
+    "i32",
+    "u64 sendbuff",
+    "u64 recvbuff",
+    "usize count",
+    "i32 datatype",
+    "i32 op",
+    "pointer comm",
+    "pointer stream",
+  ],
+  ncclAllGather: [
+    "i32",
+    "u64 sendbuff",
+    "u64 recvbuff",
+    "usize sendcount",
+    "i32 datatype",
+    "pointer comm",
+    "pointer stream",
+  ],
+} as const;
 
 /** The functions used, with C parameter names. Vectors are in device memory. */
-export const ncclSymbols = {
-  ncclGetVersion: { parameters: ["buffer" /* int* version */], result: "i32" },
-  ncclGetErrorString: { parameters: ["i32" /* ncclResult_t result */], result: "pointer" },
-  ncclGetLastError: { parameters: ["pointer" /* ncclComm_t comm */], result: "pointer" },
-  ncclGetUniqueId: { parameters: ["buffer" /* ncclUniqueId* uniqueId */], result: "i32" },
-  ncclCommInitRank: {
-    parameters: [
-      "buffer", /* ncclComm_t* comm */
-      "i32", /* int nranks */
-      uniqueId, /* ncclUniqueId commId */
-      "i32", /* int rank */
-    ],
-    result: "i32",
-  },
-  ncclCommDestroy: { parameters: ["pointer" /* ncclComm_t comm */], result: "i32" },
-  ncclCommAbort: { parameters: ["pointer" /* ncclComm_t comm */], result: "i32" },
-  ncclAllReduce: {
-    parameters: [
-      "u64", /* const void* sendbuff */
-      "u64", /* void* recvbuff */
-      "usize", /* size_t count */
-      "i32", /* ncclDataType_t datatype */
-      "i32", /* ncclRedOp_t op */
-      "pointer", /* ncclComm_t comm */
-      "pointer", /* cudaStream_t stream */
-    ],
-    result: "i32",
-  },
-  ncclAllGather: {
-    parameters: [
-      "u64", /* const void* sendbuff */
-      "u64", /* void* recvbuff */
-      "usize", /* size_t sendcount */
-      "i32", /* ncclDataType_t datatype */
-      "pointer", /* ncclComm_t comm */
-      "pointer", /* cudaStream_t stream */
-    ],
-    result: "i32",
-  },
-} as const satisfies Deno.ForeignLibraryInterface;
+export const ncclSymbols: Definitions<typeof functions> = declare(functions);
 
 /** The raw functions, real or emulated. */
 export type NcclSymbols = Deno.StaticForeignLibraryInterface<typeof ncclSymbols>;

@@ -1,37 +1,39 @@
 /** oneDNN: matrix products on the CPU, in single precision and bf16. */
+import { declare, definitionOf, optional } from "./declare.ts";
 import type { Bf16Gemm, Gemm } from "./gemm.ts";
 import { homebrewFolders, LibraryError, openLibrary } from "./library.ts";
 import { openRounding, ROUNDING_SYMBOLS } from "./onednn_rounding.ts";
 
-/** Row-major like all of oneDNN. Sizes and leading dimensions are dnnl_dim_t, which has 64 bits. */
-const GEMM = {
-  parameters: [
-    "u8", // char transa
-    "u8", // char transb
-    "isize", // dnnl_dim_t M
-    "isize", // dnnl_dim_t N
-    "isize", // dnnl_dim_t K
-    "f32", // float alpha
-    "buffer", // const float *A, or const bfloat16_t *A
-    "isize", // dnnl_dim_t lda
-    "buffer", // const float *B, or const bfloat16_t *B
-    "isize", // dnnl_dim_t ldb
-    "f32", // float beta
-    "buffer", // float *C
-    "isize", // dnnl_dim_t ldc
-  ],
-  result: "i32", // dnnl_status_t
-} as const;
+/**
+ * Row-major like all of oneDNN. Sizes and leading dimensions are dnnl_dim_t, which has 64 bits; A and B are float or
+ * bfloat16_t. Returns a dnnl_status_t.
+ */
+const GEMM = definitionOf([
+  "i32",
+  "u8 transa",
+  "u8 transb",
+  "isize M",
+  "isize N",
+  "isize K",
+  "f32 alpha",
+  "buffer A",
+  "isize lda",
+  "buffer B",
+  "isize ldb",
+  "f32 beta",
+  "buffer C",
+  "isize ldc",
+]);
 
-const symbols = {
-  dnnl_version: { parameters: [], result: "pointer" }, // const dnnl_version_t *
-  dnnl_get_effective_cpu_isa: { parameters: [], result: "i32" }, // dnnl_cpu_isa_t
+const symbols = declare({
+  dnnl_version: ["pointer"], // const dnnl_version_t *
+  dnnl_get_effective_cpu_isa: ["i32"], // dnnl_cpu_isa_t
   dnnl_sgemm: GEMM,
   dnnl_gemm_bf16bf16f32: { ...GEMM, optional: true }, // exported, but not declared in the header
   // Belongs to the OpenMP library that oneDNN uses. Sets the number of threads of the calling thread.
-  omp_set_num_threads: { parameters: ["i32" /* int num_threads */], result: "void", optional: true },
+  ...optional(declare({ omp_set_num_threads: ["void", "i32 num_threads"] })),
   ...ROUNDING_SYMBOLS,
-} as const satisfies Deno.ForeignLibraryInterface;
+});
 
 type Multiply = Deno.StaticForeignSymbol<typeof GEMM>;
 

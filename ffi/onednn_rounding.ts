@@ -1,86 +1,26 @@
 /** Rounding of matrices to bf16 by oneDNN, with the processor's instruction for it: four times as fast as in WASM. */
+import { declare, optional } from "./declare.ts";
 import type { Rounding } from "./gemm.ts";
 
 /** Functions of oneDNN 2. Version 3 describes memory in another way. Handles are pointers. */
-export const ROUNDING_SYMBOLS = {
-  dnnl_engine_create: {
-    parameters: [
-      "buffer", // dnnl_engine_t *
-      "i32", // dnnl_engine_kind_t kind
-      "usize", // size_t index
-    ],
-    result: "i32", // dnnl_status_t
-    optional: true,
-  },
-  dnnl_stream_create: {
-    parameters: [
-      "buffer", // dnnl_stream_t *
-      "pointer", // dnnl_engine_t
-      "u32", // unsigned flags
-    ],
-    result: "i32",
-    optional: true,
-  },
-  dnnl_memory_desc_init_by_tag: {
-    parameters: [
-      "buffer", // dnnl_memory_desc_t *
-      "i32", // int ndims
-      "buffer", // const dnnl_dims_t dims
-      "i32", // dnnl_data_type_t
-      "i32", // dnnl_format_tag_t
-    ],
-    result: "i32",
-    optional: true,
-  },
-  dnnl_memory_create: {
-    parameters: [
-      "buffer", // dnnl_memory_t *
-      "buffer", // const dnnl_memory_desc_t *
-      "pointer", // dnnl_engine_t
-      "pointer", // void *handle
-    ],
-    result: "i32",
-    optional: true,
-  },
-  dnnl_memory_set_data_handle: {
-    parameters: [
-      "pointer", // dnnl_memory_t
-      "buffer", // void *handle
-    ],
-    result: "i32",
-    optional: true,
-  },
-  dnnl_reorder_primitive_desc_create: {
-    parameters: [
-      "buffer", // dnnl_primitive_desc_t *
-      "buffer", // const dnnl_memory_desc_t *from
-      "pointer", // dnnl_engine_t
-      "buffer", // const dnnl_memory_desc_t *to
-      "pointer", // dnnl_engine_t
-      "pointer", // const_dnnl_primitive_attr_t
-    ],
-    result: "i32",
-    optional: true,
-  },
-  dnnl_primitive_create: {
-    parameters: [
-      "buffer", // dnnl_primitive_t *
-      "pointer", // const_dnnl_primitive_desc_t
-    ],
-    result: "i32",
-    optional: true,
-  },
-  dnnl_primitive_execute: {
-    parameters: [
-      "pointer", // const_dnnl_primitive_t
-      "pointer", // dnnl_stream_t
-      "i32", // int nargs
-      "buffer", // const dnnl_exec_arg_t *args
-    ],
-    result: "i32",
-    optional: true,
-  },
-} as const satisfies Deno.ForeignLibraryInterface;
+export const ROUNDING_SYMBOLS = optional(declare({
+  dnnl_engine_create: ["i32", "buffer engine", "i32 kind", "usize index"],
+  dnnl_stream_create: ["i32", "buffer stream", "pointer engine", "u32 flags"],
+  dnnl_memory_desc_init_by_tag: ["i32", "buffer memory_desc", "i32 ndims", "buffer dims", "i32 data_type", "i32 tag"],
+  dnnl_memory_create: ["i32", "buffer memory", "buffer memory_desc", "pointer engine", "pointer handle"],
+  dnnl_memory_set_data_handle: ["i32", "pointer memory", "buffer handle"],
+  dnnl_reorder_primitive_desc_create: [
+    "i32",
+    "buffer reorder_primitive_desc",
+    "buffer src_desc",
+    "pointer src_engine",
+    "buffer dst_desc",
+    "pointer dst_engine",
+    "pointer attr",
+  ],
+  dnnl_primitive_create: ["i32", "buffer primitive", "pointer primitive_desc"],
+  dnnl_primitive_execute: ["i32", "pointer primitive", "pointer stream", "i32 nargs", "buffer args"],
+}));
 
 type Functions = {
   [name in keyof typeof ROUNDING_SYMBOLS]: Exclude<

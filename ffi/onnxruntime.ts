@@ -4,97 +4,52 @@
  */
 import { fileURLToPath } from "node:url";
 import project from "../deno.json" with { type: "json" };
+import { type Declaration, declare, type Definition, definitionOf } from "./declare.ts";
 import type { Gemm } from "./gemm.ts";
 import { LibraryError, openLibrary } from "./library.ts";
 import { gemmModel, INPUT_A, INPUT_B, OUTPUT } from "./onnx_gemm.ts";
 import { cString, pointerAt } from "./pointer.ts";
 
-const symbols = {
-  OrtGetApiBase: { parameters: [], result: "pointer" }, // const OrtApiBase *
-} as const satisfies Deno.ForeignLibraryInterface;
+const symbols = declare({
+  OrtGetApiBase: ["pointer"],
+});
 
-/** The two members of OrtApiBase. */
-const getApi = { parameters: ["u32" /* uint32_t version */], result: "pointer" } as const; // const OrtApi *
-const getVersionString = { parameters: [], result: "pointer" } as const; // const char *
+/** The two members of OrtApiBase: of a version of OrtApi the table, and the version of the library. */
+const getApi = definitionOf(["pointer", "u32 version"]);
+const getVersionString = definitionOf(["pointer"]);
 
 /** Indices of members of OrtApi, which only grows at its end. Most return an OrtStatus, NULL for success. */
 const functions = {
-  GetErrorMessage: [2, { parameters: ["pointer" /* const OrtStatus *status */], result: "pointer" }], // const char *
-  CreateEnv: [3, {
-    parameters: [
-      "i32", // OrtLoggingLevel log_severity_level
-      "buffer", // const char *logid
-      "buffer", // OrtEnv **out
+  GetErrorMessage: [2, ["pointer", "pointer status"]],
+  CreateEnv: [3, ["pointer", "i32 log_severity_level", "buffer logid", "buffer out"]],
+  CreateSessionFromArray: [
+    8,
+    ["pointer", "pointer env", "buffer model_data", "usize model_data_length", "pointer options", "buffer out"],
+  ],
+  CreateSessionOptions: [10, ["pointer", "buffer options"]],
+  SetIntraOpNumThreads: [24, ["pointer", "pointer options", "i32 intra_op_num_threads"]],
+  CreateTensorWithDataAsOrtValue: [
+    49,
+    [
+      "pointer",
+      "pointer info",
+      "buffer p_data",
+      "usize p_data_len",
+      "buffer shape",
+      "usize shape_len",
+      "i32 type",
+      "buffer out",
     ],
-    result: "pointer",
-  }],
-  CreateSessionFromArray: [8, {
-    parameters: [
-      "pointer", // const OrtEnv *env
-      "buffer", // const void *model_data
-      "usize", // size_t model_data_length
-      "pointer", // const OrtSessionOptions *options
-      "buffer", // OrtSession **out
-    ],
-    result: "pointer",
-  }],
-  CreateSessionOptions: [10, { parameters: ["buffer" /* OrtSessionOptions **options */], result: "pointer" }],
-  SetIntraOpNumThreads: [24, {
-    parameters: ["pointer", /* OrtSessionOptions *options */ "i32" /* int intra_op_num_threads */],
-    result: "pointer",
-  }],
-  CreateTensorWithDataAsOrtValue: [49, {
-    parameters: [
-      "pointer", // const OrtMemoryInfo *info
-      "buffer", // void *p_data
-      "usize", // size_t p_data_len
-      "buffer", // const int64_t *shape
-      "usize", // size_t shape_len
-      "i32", // ONNXTensorElementDataType type
-      "buffer", // OrtValue **out
-    ],
-    result: "pointer",
-  }],
-  CreateCpuMemoryInfo: [69, {
-    parameters: [
-      "i32", // enum OrtAllocatorType type
-      "i32", // enum OrtMemType mem_type
-      "buffer", // OrtMemoryInfo **out
-    ],
-    result: "pointer",
-  }],
-  ReleaseStatus: [93, { parameters: ["pointer" /* OrtStatus *input */], result: "void" }],
-  ReleaseValue: [96, { parameters: ["pointer" /* OrtValue *input */], result: "void" }],
-  RunWithBinding: [133, {
-    parameters: [
-      "pointer", // OrtSession *session
-      "pointer", // const OrtRunOptions *run_options
-      "pointer", // const OrtIoBinding *binding_ptr
-    ],
-    result: "pointer",
-  }],
-  CreateIoBinding: [134, {
-    parameters: ["pointer", /* OrtSession *session */ "buffer" /* OrtIoBinding **out */],
-    result: "pointer",
-  }],
-  ReleaseIoBinding: [135, { parameters: ["pointer" /* OrtIoBinding *input */], result: "void" }],
-  BindInput: [136, {
-    parameters: [
-      "pointer", // OrtIoBinding *binding_ptr
-      "buffer", // const char *name
-      "pointer", // const OrtValue *val_ptr
-    ],
-    result: "pointer",
-  }],
-  BindOutput: [137, {
-    parameters: [
-      "pointer", // OrtIoBinding *binding_ptr
-      "buffer", // const char *name
-      "pointer", // const OrtValue *val_ptr
-    ],
-    result: "pointer",
-  }],
-} as const satisfies Record<string, readonly [position: number, definition: Deno.ForeignFunction]>;
+  ],
+  CreateCpuMemoryInfo: [69, ["pointer", "i32 type", "i32 mem_type", "buffer out"]],
+  ReleaseStatus: [93, ["void", "pointer input"]],
+  ReleaseValue: [96, ["void", "pointer input"]],
+  RunWithBinding: [133, ["pointer", "pointer session", "pointer run_options", "pointer binding_ptr"]],
+  CreateIoBinding: [134, ["pointer", "pointer session", "buffer out"]],
+  ReleaseIoBinding: [135, ["void", "pointer input"]],
+  BindInput: [136, ["pointer", "pointer binding_ptr", "buffer name", "pointer val_ptr"]],
+  BindOutput: [137, ["pointer", "pointer binding_ptr", "buffer name", "pointer val_ptr"]],
+} as const satisfies Record<string, readonly [position: number, declaration: Declaration]>;
 
 /** Requested version of OrtApi: that of 1.10, the first with all members above. */
 const API_VERSION = 10;
@@ -181,7 +136,7 @@ export function openOnnxRuntime(): OnnxRuntime {
 
 type Pointer = Deno.PointerValue;
 type Functions = {
-  [Name in keyof typeof functions]: Deno.UnsafeFnPointer<(typeof functions)[Name][1]>["call"];
+  [Name in keyof typeof functions]: Deno.UnsafeFnPointer<Definition<(typeof functions)[Name][1]>>["call"];
 };
 
 /** A product with its operands bound, ready to run repeatedly. */
@@ -212,11 +167,9 @@ class OnnxRuntime implements Gemm {
   constructor(version: string, table: Deno.UnsafePointerView) {
     this.version = version;
     this.#ort = Object.fromEntries(
-      Object.entries(functions).map(([name, [position, definition]]) => {
-        const pointer = new Deno.UnsafeFnPointer(
-          table.getPointer(POINTER_BYTES * position)!,
-          definition as Deno.ForeignFunction,
-        );
+      Object.entries(functions).map(([name, [position, declaration]]) => {
+        const definition = definitionOf(declaration) as Deno.ForeignFunction;
+        const pointer = new Deno.UnsafeFnPointer(table.getPointer(POINTER_BYTES * position)!, definition);
         return [name, pointer.call.bind(pointer)];
       }),
     ) as unknown as Functions;

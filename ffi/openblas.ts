@@ -1,30 +1,29 @@
 /** OpenBLAS: single-precision matrix products on the CPU. */
+import { declare } from "./declare.ts";
 import type { Gemm } from "./gemm.ts";
 import { homebrewFolders, openLibrary } from "./library.ts";
 
-const symbols = {
-  cblas_sgemm: {
-    parameters: [
-      "i32", // CBLAS_ORDER order
-      "i32", // CBLAS_TRANSPOSE transA
-      "i32", // CBLAS_TRANSPOSE transB
-      "i32", // blasint m
-      "i32", // blasint n
-      "i32", // blasint k
-      "f32", // float alpha
-      "buffer", // const float *a
-      "i32", // blasint lda
-      "buffer", // const float *b
-      "i32", // blasint ldb
-      "f32", // float beta
-      "buffer", // float *c
-      "i32", // blasint ldc
-    ],
-    result: "void",
-  },
-  openblas_set_num_threads: { parameters: ["i32" /* int num_threads */], result: "void" },
-  openblas_get_config: { parameters: [], result: "pointer" }, // char *
-} as const satisfies Deno.ForeignLibraryInterface;
+const symbols = declare({
+  cblas_sgemm: [
+    "void",
+    "i32 order",
+    "i32 transA",
+    "i32 transB",
+    "i32 m",
+    "i32 n",
+    "i32 k",
+    "f32 alpha",
+    "buffer a",
+    "i32 lda",
+    "buffer b",
+    "i32 ldb",
+    "f32 beta",
+    "buffer c",
+    "i32 ldc",
+  ],
+  openblas_set_num_threads: ["void", "i32 num_threads"],
+  openblas_get_config: ["pointer"], // char *
+});
 
 const ROW_MAJOR = 101;
 const NO_TRANSPOSE = 111;

@@ -2,33 +2,15 @@
  * Reads and writes at positions of files by the C library of Linux or macOS, which any thread can make to memory known
  * by its address.
  */
+import { declare, definitionOf } from "./declare.ts";
 import { openLibc } from "./libc.ts";
 
-const symbols = {
-  pread: {
-    parameters: [
-      "i32", // int fd
-      "pointer", // void *buf
-      "usize", // size_t count
-      "i64", // off_t offset
-    ],
-    result: "i32", // of a ssize_t: at most count, which is small
-  },
-  pwrite: {
-    parameters: [
-      "i32", // int fd
-      "pointer", // const void *buf
-      "usize", // size_t count
-      "i64", // off_t offset
-    ],
-    result: "i32",
-  },
-  errno: {
-    name: Deno.build.os === "darwin" ? "__error" : "__errno_location",
-    parameters: [],
-    result: "pointer", // int *
-  },
-} as const satisfies Deno.ForeignLibraryInterface;
+const symbols = declare({
+  // Both return a ssize_t: at most count, which is small.
+  pread: ["i32", "i32 fd", "pointer buf", "usize count", "i64 offset"],
+  pwrite: ["i32", "i32 fd", "pointer buf", "usize count", "i64 offset"],
+  errno: { ...definitionOf(["pointer"]), name: Deno.build.os === "darwin" ? "__error" : "__errno_location" },
+});
 
 /** A function that makes one transfer and returns its bytes, or a negative error number. Throws LibraryError. */
 export function openPread(): (write: boolean, fd: number, position: number, address: number, length: number) => number {

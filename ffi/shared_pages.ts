@@ -1,24 +1,15 @@
 /** Anonymous memory that processes of one machine share. It is freed when the last process unmaps it. */
+import { declare } from "./declare.ts";
 import { openLibc } from "./libc.ts";
 import { addressOf, cString } from "./pointer.ts";
 
-const symbols = {
-  memfd_create: { parameters: ["buffer", /* const char *name */ "u32" /* unsigned flags */], result: "i32" },
-  ftruncate: { parameters: ["i32", /* int fd */ "i64" /* off_t length */], result: "i32" },
-  open: { parameters: ["buffer", /* const char *path */ "i32" /* int flags */], result: "i32" },
-  close: { parameters: ["i32" /* int fd */], result: "i32" },
-  mmap: {
-    parameters: [
-      "usize", // void *address
-      "usize", // size_t length
-      "i32", // int protection
-      "i32", // int flags
-      "i32", // int fd
-      "i64", // off_t offset
-    ],
-    result: "usize",
-  },
-} as const satisfies Deno.ForeignLibraryInterface;
+const symbols = declare({
+  memfd_create: ["i32", "buffer name", "u32 flags"],
+  ftruncate: ["i32", "i32 fd", "i64 length"],
+  open: ["i32", "buffer path", "i32 flags"],
+  close: ["i32", "i32 fd"],
+  mmap: ["usize", "usize address", "usize length", "i32 protection", "i32 flags", "i32 fd", "i64 offset"],
+});
 
 const CLOSE_ON_EXEC = 1;
 const READ_WRITE = 3; // PROT_READ | PROT_WRITE

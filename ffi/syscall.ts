@@ -1,25 +1,13 @@
 /** System calls of Linux for which the C library has no function, through its `syscall`. */
+import { declare } from "./declare.ts";
 import { openLibc } from "./libc.ts";
 import { LibraryError } from "./library.ts";
 
-const symbols = {
-  syscall: {
-    parameters: [
-      "i64", // long number
-      "i64", // and up to six arguments
-      "i64",
-      "i64",
-      "i64",
-      "i64",
-      "i64",
-    ],
-    result: "i32", // of a long: -1, or a small number
-  },
-  __errno_location: {
-    parameters: [],
-    result: "pointer", // int *
-  },
-} as const satisfies Deno.ForeignLibraryInterface;
+const symbols = declare({
+  // Returns a long: -1, or a small number.
+  syscall: ["i32", "i64 number", "i64 a", "i64 b", "i64 c", "i64 d", "i64 e", "i64 f"],
+  __errno_location: ["pointer"],
+});
 
 /** Makes system calls. */
 export class SystemCalls {
