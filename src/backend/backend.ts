@@ -45,6 +45,8 @@ import type {
   MachineGradients,
   MachineShape,
   MultiplyAddGradients,
+  MultiplyAddOperands,
+  MultiplyAddShape,
   RowUpdateShape,
   StepsShape,
   WeighedStepsGradients,
@@ -157,11 +159,18 @@ export interface Backend extends Disposable {
    */
   dropout(shape: DropoutShape, samples: number, header: Buffer, x: Buffer, y: Buffer): void;
 
-  /** `y = a b + c`, element by element. `a` and `c` may be the same buffer. */
-  multiplyAdd(words: number, a: Buffer, b: Buffer, c: Buffer, y: Buffer): void;
+  /**
+   * `y = a (b + bias) + c`, element by element: a, b, c and y (samples, width), bias (width). `a` and `c` may be the same
+   * buffer.
+   */
+  multiplyAdd(shape: MultiplyAddShape, samples: number, operands: MultiplyAddOperands, y: Buffer): void;
 
-  /** Gradients of `multiplyAdd` from dY: `dA = b dY`, `dB = a dY`, `dC = dY`. */
-  multiplyAddBackward(words: number, buffers: MultiplyAddGradients): void;
+  /**
+   * Gradients of `multiplyAdd` from dY: `dA = (b + bias) dY`, `dB = a dY`, dBias (width) = the column sums of dB, and
+   * `dC = dY`, undefined where dY's buffer is to serve as dC. The shape says whether dA and dC are added to what their
+   * buffers hold. dA, dC and dY may be one buffer: first dY is read, then dC or dA is overwritten, then dA and dC are added.
+   */
+  multiplyAddBackward(shape: MultiplyAddShape, samples: number, buffers: MultiplyAddGradients): void;
 
   /**
    * Sum pooling: `pooled[b]` = sum of `table[indices[k]]` over the lookups k of bag b, where table is (rows, dim) and

@@ -12,6 +12,8 @@ import {
   type LinearGradients,
   type LinearShape,
   type MachineShape,
+  type MultiplyAddGradients,
+  type MultiplyAddShape,
   type RowUpdateShape,
   type StepAttention,
 } from "./backend.ts";
@@ -245,12 +247,17 @@ export class CountingBackend implements HostBackend {
     this.#count(2 * samples * width);
   }
 
-  multiplyAdd(words: number): void {
-    this.#count(4 * words);
+  multiplyAdd({ width }: MultiplyAddShape, samples: number): void {
+    this.#count(4 * samples * width + width);
   }
 
-  multiplyAddBackward(words: number): void {
-    this.#count(6 * words);
+  multiplyAddBackward(
+    { width, addsA, addsC }: MultiplyAddShape,
+    samples: number,
+    { dC }: MultiplyAddGradients,
+  ): void {
+    const ofC = dC === undefined ? 0 : addsC ? 2 : 1;
+    this.#count((5 + Number(addsA) + ofC) * samples * width + 2 * width);
   }
 
   readonly stepAttention: StepAttention = {

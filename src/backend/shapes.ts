@@ -77,6 +77,14 @@ export interface DropoutShape {
   readonly firstSample: number;
 }
 
+/** A product and a sum of vectors of `width` values. */
+export interface MultiplyAddShape {
+  readonly width: number;
+  /** True if the gradient of a, or c, is added to what its buffer holds; default false. */
+  readonly addsA?: boolean;
+  readonly addsC?: boolean;
+}
+
 /** An update of embedding rows, of which rank `rank` of `ranks` updates its share. */
 export interface RowUpdateShape {
   readonly optimizer: OptimizerName;
@@ -108,14 +116,24 @@ export interface LinearGradients {
   readonly dBias: Buffer | undefined;
 }
 
+/** Buffers of `Backend.multiplyAdd`. */
+export interface MultiplyAddOperands {
+  readonly a: Buffer;
+  readonly b: Buffer;
+  readonly bias: Buffer;
+  readonly c: Buffer;
+}
+
 /** Buffers of `Backend.multiplyAddBackward`. */
 export interface MultiplyAddGradients {
   readonly a: Buffer;
   readonly b: Buffer;
+  readonly bias: Buffer;
   readonly dY: Buffer;
   readonly dA: Buffer;
   readonly dB: Buffer;
-  readonly dC: Buffer;
+  readonly dBias: Buffer;
+  readonly dC: Buffer | undefined;
 }
 
 /** Buffers of `Backend.interactBackward`. */

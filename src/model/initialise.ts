@@ -9,11 +9,14 @@ const DENSE_STREAM = 1;
 
 /** Fills the dense parameters, layer by layer, with normally distributed values of each parameter's deviation. */
 export function initialiseDense({ layers }: ModelPlan, seed: number, parameters: Float32Array): void {
-  layers.filter((layer) => layer.parameters.length > 0).forEach((layer, i) => {
-    const random = new Random(seed, DENSE_STREAM, i);
-    for (const { shape, first, deviation } of layer.parameters) {
+  parameters.fill(0);
+  let drawn = 0;
+  for (const { parameters: own } of layers) {
+    if (own.every(({ deviation }) => deviation === 0)) continue;
+    const random = new Random(seed, DENSE_STREAM, drawn++);
+    for (const { shape, first, deviation } of own) {
       const end = first + elementsOf(shape);
       for (let word = first; word < end; word++) parameters[word] = deviation * random.normal();
     }
-  });
+  }
 }

@@ -116,7 +116,8 @@ export class Network {
   readonly #activations = new Map<Value, Activations>();
   readonly #added: readonly (readonly boolean[])[];
   readonly #parameters: readonly (readonly Buffer[])[];
-  /** For each place among a layer's inputs, where its gradient goes before it is added to those of later readers. */
+  /** For each place among a layer's inputs, where its gradient goes before it is added to those of later readers: of layers
+   * that do not add it themselves. */
   readonly #parts: readonly (Buffer | undefined)[];
   /** The sums over all samples, and those of micro-batches after the first, which are added to them. */
   readonly #sums: Sums;
@@ -128,13 +129,17 @@ export class Network {
     this.#plan = plan;
     this.#memory = memory;
     const capacity = this.#capacity = Math.max(1, Math.min(samples, microBatchOf(plan, device)));
-    for (const placed of plan.layers) {
+    this.#added = addedInputs(plan.layers);
+    /** The buffer of an input's gradient that serves the output too. */
+    const passed = ({ layer: { passesGradient: place }, inputs }: PlacedLayer, i: number) =>
+      place === undefined || this.#added[i][place] ? undefined : this.#activations.get(inputs[place])?.gradients;
+    for (const [i, placed] of plan.layers.entries()) {
       const { output } = placed;
       if (output === plan.logit) continue;
       const stride = mayPad(placed, plan.layers) ? device.strideOf(output.width) : output.width;
       this.#activations.set(output, {
         values: device.allocate(capacity * stride, "activations"),
-        gradients: device.allocate(capacity * stride, "gradients of activations"),
+        gradients: passed(placed, i) ?? device.allocate(capacity * stride, "gradients of activations"),
         stride,
       });
     }
@@ -148,11 +153,11 @@ export class Network {
       return { first, capacity: own, logits: part(this.logits), logitGradients: part(gradients) };
     });
     this.#parameters = this.#byLayer(memory.parameters);
-    this.#added = addedInputs(plan.layers);
     const partWidths: number[] = [];
-    plan.layers.forEach(({ inputs }, i) =>
+    plan.layers.forEach(({ layer, inputs }, i) =>
       inputs.forEach(({ width }, place) => {
-        partWidths[place] = Math.max(partWidths[place] ?? 0, this.#added[i][place] ? width : 0);
+        const needed = this.#added[i][place] && layer.addsGradients !== true;
+        partWidths[place] = Math.max(partWidths[place] ?? 0, needed ? width : 0);
       })
     );
     this.#parts = partWidths.map((width) =>
@@ -247,8 +252,10 @@ export class Network {
     put(outside.bagSizes, rowsOf(offsets!, outside.bagSizes, 1));
     const bound = layers.map(({ layer, inputs, output }, i) => {
       const { values, gradients: dValues, stride } = activations.get(output)!;
-      const added = inputs.flatMap((input, place) =>
-        this.#added[i][place]
+      const added = this.#added[i];
+      const addsItself = layer.addsGradients === true;
+      const parts = inputs.flatMap((input, place) =>
+        added[place] && !addsItself
           ? [{ width: input.width, part: this.#parts[place]!, sum: activations.get(input)!.gradients! }]
           : []
       );
@@ -256,8 +263,9 @@ export class Network {
         device,
         inputs: inputs.map((input) => activations.get(input)!.values),
         inputGradients: inputs.map((input, place) =>
-          this.#added[i][place] ? this.#parts[place] : activations.get(input)!.gradients
+          added[place] && !addsItself ? this.#parts[place] : activations.get(input)!.gradients
         ),
+        gradientsAdded: added.map((is) => is && addsItself),
         inputStrides: inputs.map((input) => activations.get(input)!.stride),
         parameters: this.#parameters[i],
         parameterGradients: sums.ofLayers[i],
@@ -270,7 +278,7 @@ export class Network {
         forward,
         backward(samples: number) {
           backward(samples);
-          for (const { width, part, sum } of added) device.add(samples * width, part, sum);
+          for (const { width, part, sum } of parts) device.add(samples * width, part, sum);
         },
       };
     });

@@ -137,22 +137,48 @@ export function layerTests(test: Register): void {
         { source: vector(), target: vector() },
         (backend, b) => backend.add(words, b.source, b.target),
       );
-      const factors = { a: vector(), b: vector() };
+    }
+    for (const [samples, width] of [[0, 3], [1, 1], [3, 5], [4, 8], [9, 67], [5, 432]]) {
+      const what = `multiplyAdd of ${samples} samples, width ${width}`;
+      const words = samples * width;
+      const vector = () => operand(normals(words, random));
+      const factors = { a: vector(), b: vector(), bias: operand(normals(width, random)) };
       pair.check(
-        `multiplyAdd of ${words} words`,
+        what,
         { ...factors, c: vector(), y: output(words) },
-        (backend, b) => backend.multiplyAdd(words, b.a, b.b, b.c, b.y),
+        (backend, b) => backend.multiplyAdd({ width }, samples, b, b.y),
       );
       pair.check(
-        `multiplyAdd of ${words} words with a twice`,
+        `${what} with a twice`,
         { ...factors, y: output(words) },
-        (backend, b) => backend.multiplyAdd(words, b.a, b.b, b.a, b.y),
+        (backend, b) => backend.multiplyAdd({ width }, samples, { ...b, c: b.a }, b.y),
       );
-      pair.check(
-        `gradients of multiplyAdd of ${words} words`,
-        { ...factors, dY: vector(), dA: output(words), dB: output(words), dC: output(words) },
-        (backend, b) => backend.multiplyAddBackward(words, b),
-      );
+      const others = { ...factors, dB: output(words), dBias: output(width) };
+      for (const [addsA, addsC] of [[false, false], [true, false], [false, true], [true, true]]) {
+        const shape = { width, addsA, addsC };
+        const gradient = (adds: boolean) => adds ? vector() : output(words);
+        pair.check(
+          `gradients of ${what}, ${addsA}, ${addsC}`,
+          { ...others, dY: vector(), dA: gradient(addsA), dC: gradient(addsC) },
+          (backend, b) => backend.multiplyAddBackward(shape, samples, b),
+        );
+        pair.check(
+          `gradients of ${what}, ${addsA}, ${addsC}, no dC`,
+          { ...others, dY: vector(), dA: gradient(addsA) },
+          (backend, b) => backend.multiplyAddBackward(shape, samples, { ...b, dC: undefined }),
+        );
+        if (!addsA) continue; // two gradients in one buffer
+        pair.check(
+          `gradients of ${what}, of a and c together, ${addsC}`,
+          { ...others, dY: vector(), dA: gradient(addsC) },
+          (backend, b) => backend.multiplyAddBackward(shape, samples, { ...b, dC: b.dA }),
+        );
+        pair.check(
+          `gradients of ${what}, of a added to dY`,
+          { ...others, dY: vector() },
+          (backend, b) => backend.multiplyAddBackward(shape, samples, { ...b, dA: b.dY, dC: undefined }),
+        );
+      }
     }
   });
 

@@ -156,6 +156,7 @@ function* cases(): Generator<Case> {
   }
   for (const width of WIDTHS) {
     yield* elements(width);
+    yield* multiplyAdds(width);
     for (const kind of ["dot", "cat"] as const) yield* interactions(width, kind);
     for (const degree of [1, 2] as const) yield* machines(width, degree);
     yield* stepsOf(width);
@@ -198,28 +199,38 @@ function* layers(width: number, activation: Activation): Generator<Case> {
 }
 
 function* elements(words: number): Generator<Case> {
-  const inputs = { a: operand(powers(words)), b: operand(powers(words, 0.5)) };
   yield define({
     what: `sum of ${words} words`,
     operands: { source: operand(powers(words)), target: operand(powers(words, 0.5)) },
     inputs: ["source", "target"],
     run: (backend, b) => backend.add(words, b.source, b.target),
   });
+}
+
+function* multiplyAdds(width: number): Generator<Case> {
+  const words = SAMPLES * width;
+  const operands = {
+    ...{ a: operand(powers(words)), b: operand(powers(words, 0.5)), bias: operand(magnitudes(width)) },
+    c: operand(magnitudes(words)),
+  };
   yield define({
-    what: `multiplyAdd of ${words} words`,
-    operands: { ...inputs, c: operand(magnitudes(words)), y: output(words) },
-    inputs: ["a", "b", "c"],
-    run: (backend, b) => backend.multiplyAdd(words, b.a, b.b, b.c, b.y),
+    what: `multiplyAdd of ${width} values`,
+    operands: { ...operands, y: output(words) },
+    inputs: ["a", "b", "bias", "c"],
+    run: (backend, b) => backend.multiplyAdd({ width }, SAMPLES, b, b.y),
   });
-  yield define({
-    what: `gradients of multiplyAdd of ${words} words`,
-    operands: {
-      ...{ ...inputs, dY: operand(powers(words)) },
-      ...{ dA: output(words), dB: output(words), dC: output(words) },
-    },
-    inputs: ["a", "b", "dY"],
-    run: (backend, b) => backend.multiplyAddBackward(words, b),
-  });
+  const { a, b, bias, c } = operands;
+  for (const adds of [false, true]) {
+    yield define({
+      what: `gradients of multiplyAdd of ${width} values${adds ? ", added" : ""}`,
+      operands: {
+        ...{ a, b, bias, dY: operand(powers(words)), dB: output(words), dBias: output(width) },
+        ...{ dA: adds ? c : output(words), dC: adds ? c : output(words) },
+      },
+      inputs: adds ? ["a", "b", "bias", "dY", "dA", "dC"] : ["a", "b", "bias", "dY"],
+      run: (backend, b) => backend.multiplyAddBackward({ width, addsA: adds, addsC: adds }, SAMPLES, b),
+    });
+  }
 }
 
 function* dropouts(width: number): Generator<Case> {

@@ -69,9 +69,10 @@ export function goldenOther(name: Exclude<ModelName, "dlrm">, optimizer: Optimiz
 /** Its dense parameters and its embedding rows before the first step. */
 export function goldenParameters(plan: ModelPlan): { dense: Float32Array; rows: Float32Array } {
   const dense = new Float32Array(plan.denseWords);
-  // The bias of a factorisation machine is initially zero.
-  const layers = plan.layers.filter(({ parameters }) => parameters[0]?.shape.length === 2);
-  layers.forEach(({ parameters: [weight, bias] }, layer) => {
+  const all = plan.layers.flatMap(({ parameters }) => parameters);
+  // The bias of a factorisation machine is initially zero; that of a product W belongs to the layer behind it.
+  all.filter(({ name }) => name === "weight").forEach((weight, layer) => {
+    const bias = all.find(({ tensor }) => tensor === weight.tensor.replace(/weight$/, "bias"));
     const [outputs, inputs] = weight.shape;
     const bound = Math.sqrt(6 / (inputs + outputs));
     for (let i = 0; i < inputs * outputs; i++) dense[weight.first + i] = 2 * bound * number(1 + layer, i) - bound;

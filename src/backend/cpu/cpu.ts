@@ -14,6 +14,8 @@ import {
   type MachineGradients,
   type MachineShape,
   type MultiplyAddGradients,
+  type MultiplyAddOperands,
+  type MultiplyAddShape,
   type PagedBackend,
   type RowUpdateShape,
   type SharedWords,
@@ -280,12 +282,29 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     this.#kernels.dropout(samples * width, rate, key, first, at(header), at(x), at(y));
   }
 
-  multiplyAdd(words: number, a: Buffer, b: Buffer, c: Buffer, y: Buffer): void {
-    this.#kernels.multiplyAdd(words, at(a), at(b), at(c), at(y));
+  multiplyAdd({ width }: MultiplyAddShape, samples: number, { a, b, bias, c }: MultiplyAddOperands, y: Buffer): void {
+    this.#kernels.multiplyAdd(samples, width, at(a), at(b), at(bias), at(c), at(y));
   }
 
-  multiplyAddBackward(words: number, { a, b, dY, dA, dB, dC }: MultiplyAddGradients): void {
-    this.#kernels.multiplyAddBackward(words, at(a), at(b), at(dY), at(dA), at(dB), at(dC));
+  multiplyAddBackward(
+    { width, addsA = false, addsC = false }: MultiplyAddShape,
+    samples: number,
+    { a, b, bias, dY, dA, dB, dBias, dC }: MultiplyAddGradients,
+  ): void {
+    this.#kernels.multiplyAddBackward(
+      samples,
+      width,
+      at(a),
+      at(b),
+      at(bias),
+      at(dY),
+      Number(addsA),
+      at(dA),
+      at(dB),
+      at(dBias),
+      Number(addsC),
+      atOrNull(dC),
+    );
   }
 
   scale(words: number, factor: number, x: Buffer): void {

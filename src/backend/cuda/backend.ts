@@ -15,6 +15,8 @@ import type {
   MachineGradients,
   MachineShape,
   MultiplyAddGradients,
+  MultiplyAddOperands,
+  MultiplyAddShape,
   RowUpdateShape,
 } from "../backend.ts";
 import type { OptimizerName } from "../../optimizer/optimizers.ts";
@@ -202,12 +204,13 @@ export class CudaBackend implements DeviceBackend {
     this.#dropout.launch(shape, samples, own(header), own(x), own(y));
   }
 
-  multiplyAdd(words: number, a: Buffer, b: Buffer, c: Buffer, y: Buffer): void {
-    this.#elementwise.multiplyAdd(words, own(a), own(b), own(c), own(y));
+  multiplyAdd(shape: MultiplyAddShape, samples: number, operands: MultiplyAddOperands, y: Buffer): void {
+    this.#elementwise.multiplyAdd(shape, samples, operands, y);
   }
 
-  multiplyAddBackward(words: number, buffers: MultiplyAddGradients): void {
-    this.#elementwise.multiplyAddBackward(words, buffers);
+  multiplyAddBackward(shape: MultiplyAddShape, samples: number, buffers: MultiplyAddGradients): void {
+    this.#elementwise.multiplyAddBackward(shape, samples, buffers);
+    this.columnSums(samples, shape.width, buffers.dB, buffers.dBias);
   }
 
   pool(

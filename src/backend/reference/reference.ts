@@ -15,6 +15,8 @@ import {
   type MachineGradients,
   type MachineShape,
   type MultiplyAddGradients,
+  type MultiplyAddOperands,
+  type MultiplyAddShape,
   type RowUpdateShape,
   vectorsPassedOn,
 } from "../backend.ts";
@@ -275,18 +277,26 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     }
   }
 
-  multiplyAdd(words: number, a: Buffer, b: Buffer, c: Buffer, y: Buffer): void {
-    const [A, B, C, Y] = [a, b, c, y].map(floats);
-    for (let i = 0; i < words; i++) Y[i] = A[i] * B[i] + C[i];
+  multiplyAdd({ width }: MultiplyAddShape, samples: number, { a, b, bias, c }: MultiplyAddOperands, y: Buffer): void {
+    const [A, B, BIAS, C, Y] = [a, b, bias, c, y].map(floats);
+    for (let i = 0; i < samples * width; i++) Y[i] = A[i] * (B[i] + BIAS[i % width]) + C[i];
   }
 
-  multiplyAddBackward(words: number, { a, b, dY, dA, dB, dC }: MultiplyAddGradients): void {
-    const [A, B, DY, DA, DB, DC] = [a, b, dY, dA, dB, dC].map(floats);
-    for (let i = 0; i < words; i++) {
-      DA[i] = B[i] * DY[i];
-      DB[i] = A[i] * DY[i];
-      DC[i] = DY[i];
+  multiplyAddBackward(
+    { width, addsA = false, addsC = false }: MultiplyAddShape,
+    samples: number,
+    { a, b, bias, dY, dA, dB, dBias, dC }: MultiplyAddGradients,
+  ): void {
+    const [A, B, BIAS, DY, DA, DB] = [a, b, bias, dY, dA, dB].map(floats);
+    const DC = dC && floats(dC);
+    for (let i = 0; i < samples * width; i++) {
+      const gradient = DY[i];
+      if (DC !== undefined && !addsC) DC[i] = gradient;
+      DA[i] = (B[i] + BIAS[i % width]) * gradient + (addsA ? DA[i] : 0);
+      if (DC !== undefined && addsC) DC[i] += gradient;
+      DB[i] = A[i] * gradient;
     }
+    this.columnSums(samples, width, dB, dBias);
   }
 
   scale(words: number, factor: number, x: Buffer): void {

@@ -53,6 +53,11 @@ export interface LayerBuffers {
   readonly inputs: readonly Buffer[];
   /** Buffer of each input's gradient; undefined if it is not needed. */
   readonly inputGradients: readonly (Buffer | undefined)[];
+  /**
+   * For each input, true if its gradient is added to what the buffer holds: that of later layers. Never true unless
+   * `addsGradients`. One buffer may be the gradient of several inputs, and, if `passesGradient`, of the output.
+   */
+  readonly gradientsAdded: readonly boolean[];
   /** Words from a row of each input, and of its gradient, to the next: more than the width only if `readsPadded`. */
   readonly inputStrides: readonly number[];
   /** In the order of `Layer.parameters`. */
@@ -81,7 +86,7 @@ export interface LayerStep {
 export interface BoundLayer {
   /** Computes the output of the first `samples` samples. */
   forward(samples: number): void;
-  /** Computes all gradients, overwriting them, from the output's gradient and the results of `forward`. */
+  /** Computes all gradients from the output's gradient and the results of `forward`; see `gradientsAdded`. */
   backward(samples: number): void;
 }
 
@@ -103,6 +108,10 @@ export interface Layer {
   readonly readsPadded?: boolean;
   /** True if it leaves words behind each row of its output, and of its gradient, as they are; default false. */
   readonly writesPadded?: boolean;
+  /** True if it can add the gradients of inputs that later layers read too to theirs; default false. */
+  readonly addsGradients?: boolean;
+  /** The place of an input whose gradient is that of the output, in the same buffer if later layers do not read it. */
+  readonly passesGradient?: number;
   /** Floating-point operations for one sample. */
   readonly flops: Flops;
   /** Connects it to memory. */

@@ -2,13 +2,6 @@
 import type { LinearShape } from "../../backend/backend.ts";
 import type { Layer, Part } from "./layer.ts";
 
-/** Sizes of a product with a weight. */
-export interface ProductShape {
-  readonly inputs: number;
-  readonly outputs: number;
-  readonly hasBias: boolean;
-}
-
 /** Names of a layer in its model. */
 export interface LinearPlace {
   readonly part: Part;
@@ -25,9 +18,9 @@ export function linear(shape: LinearShape, place: LinearPlace): Layer {
   return layer(shape, place, Math.sqrt(1 / shape.outputs));
 }
 
-/** `y = x weightᵀ`, or with a bias that is initially zero `y = x weightᵀ + bias`. */
-export function product({ inputs, outputs, hasBias }: ProductShape, place: LinearPlace): Layer {
-  return layer({ inputs, outputs, activation: "identity" }, place, hasBias ? 0 : undefined);
+/** `y = x weightᵀ`. */
+export function product({ inputs, outputs }: Pick<LinearShape, "inputs" | "outputs">, place: LinearPlace): Layer {
+  return layer({ inputs, outputs, activation: "identity" }, place, undefined);
 }
 
 /** A layer; `biasDeviation` is undefined for no bias. */

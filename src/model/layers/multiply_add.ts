@@ -2,23 +2,43 @@
 import type { Layer } from "./layer.ts";
 import type { LinearPlace } from "./linear.ts";
 
-/** `y = x0 u + x`, element by element, of the inputs x0, u and x, all of `width` values. */
-export function multiplyAdd(width: number, { part, title }: Pick<LinearPlace, "part" | "title">): Layer {
+/** `y = x0 (u + bias) + x`, element by element, of the inputs x0, u and x, all of `width` values. */
+export function multiplyAdd(width: number, { part, title, tensors }: LinearPlace): Layer {
+  const bias = { name: "bias", tensor: `${tensors}.bias`, shape: [width], deviation: 0 };
   return {
     part,
     title,
     inputs: [width, width, width],
     outputs: width,
-    parameters: [],
+    parameters: [bias],
     canDie: false,
-    flops: { forward: 2 * width, parameterGradients: 0, inputGradients: 2 * width },
-    bind({ device, inputs: [x0, u, x], inputGradients: [dX0, dU, dX], output, outputGradient: dY }) {
-      const gradients = { a: x0, b: u, dY, dA: dX0!, dB: dU!, dC: dX! };
+    addsGradients: true,
+    passesGradient: 2,
+    flops: { forward: 3 * width, parameterGradients: width, inputGradients: 3 * width },
+    bind(
+      {
+        device,
+        inputs: [x0, u, x],
+        inputGradients: [dX0, dU, dX],
+        gradientsAdded: [addsA, addsB, addsC],
+        parameters: [bias],
+        parameterGradients: [dBias],
+        output,
+        outputGradient: dY,
+      },
+    ) {
+      if (addsB) throw new Error(`${title}: other layers read the product`);
+      const shape = { width, addsA, addsC };
+      const operands = { a: x0, b: u, bias, c: x };
+      const gradients = { a: x0, b: u, bias, dY, dA: dX0!, dB: dU!, dBias, dC: dX === dY ? undefined : dX };
       return {
-        forward: (samples) => device.multiplyAdd(samples * width, x0, u, x, output),
-        backward: (samples) => device.multiplyAddBackward(samples * width, gradients),
+        forward: (samples) => device.multiplyAdd(shape, samples, operands, output),
+        backward: (samples) => device.multiplyAddBackward(shape, samples, gradients),
       };
     },
-    onnx: (graph, [x0, u, x]) => graph.node("Add", [graph.node("Mul", [x0, u]), x]),
+    onnx: (graph, [x0, u, x]) => {
+      const factor = graph.node("Add", [u, bias.tensor]);
+      return graph.node("Add", [graph.node("Mul", [x0, factor]), x]);
+    },
   };
 }

@@ -43,9 +43,9 @@ export function composeDcnv2(shape: DlrmShape, { layers, rank }: CrossShape): { 
       title: `${kind} of layer ${l + 1} of the ${CROSS.title}`,
       tensors: `cross_l.${l}.${tensor}`,
     });
-    const low = model.add(product({ inputs: width, outputs: rank, hasBias: false }, place("product V", "V")), features);
-    const u = model.add(product({ inputs: rank, outputs: width, hasBias: true }, place("product W", "W")), low);
-    features = model.add(multiplyAdd(width, place("sum", "sum")), x0, u, features);
+    const low = model.add(product({ inputs: width, outputs: rank }, place("product V", "V")), features);
+    const u = model.add(product({ inputs: rank, outputs: width }, place("product W", "W")), low);
+    features = model.add(multiplyAdd(width, place("sum", "W")), x0, u, features);
   }
   return { model, logit: model.mlp({ input: features, widths: top, last: "identity", part: TOP, tensors: "top_l" }) };
 }

@@ -54,7 +54,7 @@ export function composeTbsm(shape: DlrmShape, steps: number): { model: Compositi
   const width = TOWER_WIDTHS.at(-1)!;
   const z = model.add(normaliseSteps({ steps, width }, TOWER), model.mlp(tower));
   const place = { part: ATTENTION, title: `product A of the ${ATTENTION.title}`, tensors: "attention.A" };
-  const projected = model.add(atEachStep(product({ inputs: width, outputs: width, hasBias: false }, place), steps), z);
+  const projected = model.add(atEachStep(product({ inputs: width, outputs: width }, place), steps), z);
   const weights = model.mlp({
     input: model.add(scoreSteps({ steps, width }, ATTENTION), projected),
     widths: [width, width, steps - 1],

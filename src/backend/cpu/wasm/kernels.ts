@@ -201,10 +201,31 @@ export interface Kernels {
   add(words: number, source: Address, target: Address): void;
   /** `Backend.dropout` of `words` values, of which `first` is the position in the batch of the first one. */
   dropout(words: number, rate: number, key: number, first: number, header: Address, x: Address, y: Address): void;
-  /** `y = a b + c`, element by element. */
-  multiplyAdd(words: number, a: Address, b: Address, c: Address, y: Address): void;
-  /** Gradients of `multiplyAdd`: `dA = b dY`, `dB = a dY`, `dC = dY`. */
-  multiplyAddBackward(words: number, a: Address, b: Address, dY: Address, dA: Address, dB: Address, dC: Address): void;
+  /** `y = a (b + bias) + c`, element by element: bias (width), the others (samples, width). */
+  multiplyAdd(
+    samples: number,
+    width: number,
+    a: Address,
+    b: Address,
+    bias: Address,
+    c: Address,
+    y: Address,
+  ): void;
+  /** Gradients of `multiplyAdd`. addsA and addsC are 1 to add dA and dC to what is there, or 0; dC may be NO_ADDRESS. */
+  multiplyAddBackward(
+    samples: number,
+    width: number,
+    a: Address,
+    b: Address,
+    bias: Address,
+    dY: Address,
+    addsA: number,
+    dA: Address,
+    dB: Address,
+    dBias: Address,
+    addsC: number,
+    dC: Address,
+  ): void;
   /** `x *= factor`, element by element. */
   scale(words: number, factor: number, x: Address): void;
   /** The sum of the squares of `words` words, in double precision. */

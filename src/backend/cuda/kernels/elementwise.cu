@@ -8,20 +8,28 @@ DEVICE void add(const V* __restrict__ source, V* __restrict__ target, u32 elemen
 }
 
 template <typename V>
-DEVICE void multiply_add(const V* a, const V* b, const V* c, V* __restrict__ y, u32 elements) {
+DEVICE void multiply_add(const V* a, const V* b, const V* bias, const V* c, V* __restrict__ y, u32 columns,
+                         u32 elements) {
   u32 i = block_index() * block_threads() + thread_index();
-  if (i < elements) y[i] = a[i] * b[i] + c[i];
+  if (i < elements) y[i] = a[i] * (b[i] + bias[i % columns]) + c[i];
 }
 
+// Bits of `adds`.
+enum Adds { ADDS_A = 1, ADDS_C = 2 };
+
+// d_a, d_c and d_y may be the same. d_c may be null.
 template <typename V>
-DEVICE void multiply_add_backward(const V* a, const V* b, const V* d_y, V* __restrict__ d_a, V* __restrict__ d_b,
-                                  V* __restrict__ d_c, u32 elements) {
+DEVICE void multiply_add_backward(const V* a, const V* b, const V* bias, const V* d_y, V* d_a, V* __restrict__ d_b,
+                                  V* d_c, u32 columns, u32 adds, u32 elements) {
+#pragma clang fp contract(off)
   u32 i = block_index() * block_threads() + thread_index();
   if (i >= elements) return;
-  V gradient = d_y[i], first = a[i], second = b[i];
-  d_a[i] = second * gradient;
-  d_b[i] = first * gradient;
-  d_c[i] = gradient;
+  V gradient = d_y[i];
+  V of_a = (b[i] + bias[i % columns]) * gradient;
+  d_b[i] = a[i] * gradient;
+  if (d_c != nullptr && (adds & ADDS_C) == 0) d_c[i] = gradient;
+  d_a[i] = (adds & ADDS_A) == 0 ? of_a : d_a[i] + of_a;
+  if (d_c != nullptr && (adds & ADDS_C) != 0) d_c[i] += gradient;
 }
 
 KERNEL THREADS(256) void add_4(const float4* source, float4* target, u32 elements) {
@@ -32,20 +40,24 @@ KERNEL THREADS(256) void add_1(const float* source, float* target, u32 elements)
   add<float>(source, target, elements);
 }
 
-KERNEL THREADS(256) void multiply_add_4(const float4* a, const float4* b, const float4* c, float4* y, u32 elements) {
-  multiply_add<float4>(a, b, c, y, elements);
+KERNEL THREADS(256) void multiply_add_4(const float4* a, const float4* b, const float4* bias, const float4* c,
+                                        float4* y, u32 columns, u32 elements) {
+  multiply_add<float4>(a, b, bias, c, y, columns, elements);
 }
 
-KERNEL THREADS(256) void multiply_add_1(const float* a, const float* b, const float* c, float* y, u32 elements) {
-  multiply_add<float>(a, b, c, y, elements);
+KERNEL THREADS(256) void multiply_add_1(const float* a, const float* b, const float* bias, const float* c, float* y,
+                                        u32 columns, u32 elements) {
+  multiply_add<float>(a, b, bias, c, y, columns, elements);
 }
 
-KERNEL THREADS(256) void multiply_add_backward_4(const float4* a, const float4* b, const float4* d_y, float4* d_a,
-                                                 float4* d_b, float4* d_c, u32 elements) {
-  multiply_add_backward<float4>(a, b, d_y, d_a, d_b, d_c, elements);
+KERNEL THREADS(256) void multiply_add_backward_4(const float4* a, const float4* b, const float4* bias,
+                                                 const float4* d_y, float4* d_a, float4* d_b, float4* d_c,
+                                                 u32 columns, u32 adds, u32 elements) {
+  multiply_add_backward<float4>(a, b, bias, d_y, d_a, d_b, d_c, columns, adds, elements);
 }
 
-KERNEL THREADS(256) void multiply_add_backward_1(const float* a, const float* b, const float* d_y, float* d_a,
-                                                 float* d_b, float* d_c, u32 elements) {
-  multiply_add_backward<float>(a, b, d_y, d_a, d_b, d_c, elements);
+KERNEL THREADS(256) void multiply_add_backward_1(const float* a, const float* b, const float* bias, const float* d_y,
+                                                 float* d_a, float* d_b, float* d_c, u32 columns, u32 adds,
+                                                 u32 elements) {
+  multiply_add_backward<float>(a, b, bias, d_y, d_a, d_b, d_c, columns, adds, elements);
 }

@@ -101,44 +101,6 @@ export function add(words: u32, source: usize, target: usize): void {
   for (; i < bytes; i += 4) store<f32>(target + i, load<f32>(target + i) + load<f32>(source + i));
 }
 
-/** y (words) = a b + c. */
-export function multiplyAdd(words: u32, a: usize, b: usize, c: usize, y: usize): void {
-  const bytes = <usize> words << 2;
-  const vectorEnd = bytes & ~15;
-  let i: usize = 0;
-  for (; i < vectorEnd; i += 16) {
-    v128.store(y + i, f32x4.add(f32x4.mul(v128.load(a + i), v128.load(b + i)), v128.load(c + i)));
-  }
-  for (; i < bytes; i += 4) store<f32>(y + i, load<f32>(a + i) * load<f32>(b + i) + load<f32>(c + i));
-}
-
-/** dA (words) = b dY, dB = a dY, dC = dY. */
-export function multiplyAddBackward(
-  words: u32,
-  a: usize,
-  b: usize,
-  dY: usize,
-  dA: usize,
-  dB: usize,
-  dC: usize,
-): void {
-  const bytes = <usize> words << 2;
-  const vectorEnd = bytes & ~15;
-  let i: usize = 0;
-  for (; i < vectorEnd; i += 16) {
-    const gradient = v128.load(dY + i);
-    v128.store(dA + i, f32x4.mul(v128.load(b + i), gradient));
-    v128.store(dB + i, f32x4.mul(v128.load(a + i), gradient));
-    v128.store(dC + i, gradient);
-  }
-  for (; i < bytes; i += 4) {
-    const gradient = load<f32>(dY + i);
-    store<f32>(dA + i, load<f32>(b + i) * gradient);
-    store<f32>(dB + i, load<f32>(a + i) * gradient);
-    store<f32>(dC + i, gradient);
-  }
-}
-
 /** x (words) *= factor. */
 export function scale(words: u32, factor: f32, x: usize): void {
   const bytes = <usize> words << 2;

@@ -8,5 +8,6 @@ export { dropout } from "./dropout";
 export { factorise, factoriseBackward } from "./factorise";
 export { interactCat, interactCatBackward, interactDot, interactDotBackward, interactScratchBytes } from "./interaction";
 export { loss } from "./loss";
-export { add, multiplyAdd, multiplyAddBackward, scale, squares, updateWeights } from "./dense";
+export { multiplyAdd, multiplyAddBackward } from "./multiply_add";
+export { add, scale, squares, updateWeights } from "./dense";
 export { gatherRows, meanOfBags, pool, rowSquares, scatterRows, updateRows } from "./embedding";
