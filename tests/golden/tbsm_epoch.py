@@ -1,5 +1,6 @@
 """Trains TBSM for one epoch in plain PyTorch on a dataset of sessions, from the initial parameters in a safetensors file,
-and prints the loss and the accuracy on its test split. Reads {"dataset", "weights", "batch", "rate"} as JSON.
+and prints the loss, the accuracy and the AUC of its test split. Reads {"dataset", "weights", "batch", "rate", "double"} as
+JSON; "double" is true for double precision.
 """
 
 import json
@@ -22,7 +23,7 @@ def read_weights(path):
         if name != "__metadata__":
             begin, end = entry["data_offsets"]
             values = np.frombuffer(data[begin:end], dtype="<f4").reshape(entry["shape"])
-            tensors[name] = torch.nn.Parameter(torch.tensor(values))
+            tensors[name] = torch.nn.Parameter(torch.tensor(values, dtype=torch.get_default_dtype()))
     return tensors
 
 
@@ -51,16 +52,26 @@ def logits(w, dense, rows):
 
 
 def read_split(directory, split, first_rows):
-    labels = np.fromfile(f"{directory}/{split}.labels.u8", dtype=np.uint8).astype(np.float32)
+    labels = np.fromfile(f"{directory}/{split}.labels.u8", dtype=np.uint8)
     dense = np.fromfile(f"{directory}/{split}.dense.f32", dtype="<f4").reshape(len(labels), STEPS, 1)
     indices = np.fromfile(f"{directory}/{split}.indices.u32", dtype="<u4").reshape(len(labels), STEPS, 3).astype(np.int64)
     rows = [torch.tensor(indices[:, :, t] - first) for t, first in enumerate(first_rows)]
-    return torch.tensor(labels), torch.tensor(dense), rows
+    kind = torch.get_default_dtype()
+    return torch.tensor(labels, dtype=kind), torch.tensor(dense, dtype=kind), rows
+
+
+def auc_of(logits, labels):
+    """The share of pairs of a positive and a negative that are ordered right, ties counted half."""
+    _, place, counts = np.unique(logits, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    positives = labels.sum()
+    return (ranks[labels > 0.5].sum() - positives * (positives + 1) / 2) / (positives * (len(labels) - positives))
 
 
 def main():
     torch.set_num_threads(1)
     given = json.load(sys.stdin)
+    torch.set_default_dtype(torch.float64 if given["double"] else torch.float32)
     w = read_weights(given["weights"])
     sizes = [w[f"emb_l.{t}.weight"].shape[0] for t in range(3)]
     first_rows = [0, sizes[0], sizes[0] + sizes[1]]
@@ -76,7 +87,8 @@ def main():
     with torch.no_grad():
         found = logits(w, dense, rows)
     accuracy = ((found > 0) == (labels > 0.5)).float().mean()
-    print(json.dumps({"logloss": criterion(found, labels).item(), "accuracy": accuracy.item()}))
+    auc = auc_of(found.numpy(), labels.numpy())
+    print(json.dumps({"logloss": criterion(found, labels).item(), "accuracy": accuracy.item(), "auc": float(auc)}))
 
 
 main()
