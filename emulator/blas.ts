@@ -60,63 +60,48 @@ export function blasImplementation(
   };
 
   return {
-    cublasGetStatusName: (code: number) => device.strings.pointer(STATUS[code]?.[0] ?? "unknown"),
-    cublasGetStatusString: (code: number) =>
+    cublasGetStatusName: (code) => device.strings.pointer(STATUS[code]?.[0] ?? "unknown"),
+    cublasGetStatusString: (code) =>
       device.strings.pointer((code === EXECUTION_FAILED ? device.fault : undefined) ?? STATUS[code]?.[1] ?? "unknown"),
-    cublasGetProperty: (type: number, value: Pointer) => putInt(value, VERSION[type]),
-    cublasCreate_v2: (out: Pointer) => putWord(out, handles.add({ stream: null })),
-    cublasDestroy_v2: (handle: Pointer) => handles.remove(handle) ? 0 : NOT_INITIALIZED,
-    cublasSetStream_v2: (handle: Pointer, stream: Pointer) => {
+    cublasGetProperty: (type, value) => putInt(value, VERSION[type]),
+    cublasCreate_v2: (out) => putWord(out, handles.add({ stream: null })),
+    cublasDestroy_v2: (handle) => handles.remove(handle) ? 0 : NOT_INITIALIZED,
+    cublasSetStream_v2: (handle, stream) => {
       const state = handles.get(handle);
       if (state === undefined) refuse(NOT_INITIALIZED);
       state.stream = stream;
     },
-    cublasSetWorkspace_v2: (handle: Pointer, workspace: bigint, byteLength: bigint) => {
+    cublasSetWorkspace_v2: (handle, workspace, byteLength) => {
       if (handles.get(handle) === undefined) refuse(NOT_INITIALIZED);
       if (workspace % 256n !== 0n) refuse(INVALID_VALUE);
       device.memory.range(Number(workspace), Number(byteLength), true, "cublasSetWorkspace_v2");
     },
-    cublasSetMathMode: (handle: Pointer, _mode: number) => handles.get(handle) === undefined ? NOT_INITIALIZED : 0,
-    cublasSgemm_v2: (
-      handle: Pointer,
-      transA: number,
-      transB: number,
-      m: number,
-      n: number,
-      k: number,
-      alpha: Pointer,
-      a: bigint,
-      lda: number,
-      b: bigint,
-      ldb: number,
-      beta: Pointer,
-      c: bigint,
-      ldc: number,
-    ) =>
+    cublasSetMathMode: (handle, _mode) => handles.get(handle) === undefined ? NOT_INITIALIZED : 0,
+    cublasSgemm_v2: (handle, transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc) =>
       gemm(handle, "cublasSgemm_v2", {
         ...{ transA, transB, m, n, k, lda, ldb, ldc, alpha: float(alpha), beta: float(beta) },
         ...{ a: Number(a), b: Number(b), c: Number(c), compute: Blas.compute32f },
       }),
     cublasGemmEx: (
-      handle: Pointer,
-      transA: number,
-      transB: number,
-      m: number,
-      n: number,
-      k: number,
-      alpha: Pointer,
-      a: bigint,
-      typeA: number,
-      lda: number,
-      b: bigint,
-      typeB: number,
-      ldb: number,
-      beta: Pointer,
-      c: bigint,
-      typeC: number,
-      ldc: number,
-      compute: number,
-      _algorithm: number,
+      handle,
+      transA,
+      transB,
+      m,
+      n,
+      k,
+      alpha,
+      a,
+      typeA,
+      lda,
+      b,
+      typeB,
+      ldb,
+      beta,
+      c,
+      typeC,
+      ldc,
+      compute,
+      _algorithm,
     ) => {
       const floats = [typeA, typeB, typeC].every((type) => type === Blas.real32f);
       if (!floats || !(compute in ROUNDING)) refuse(NOT_SUPPORTED);

@@ -77,42 +77,30 @@ export function blasLtImplementation(
   };
 
   return {
-    cublasLtGetStatusName: (code: number) => device.strings.pointer(STATUS[code]?.[0] ?? "unknown"),
-    cublasLtGetStatusString: (code: number) =>
+    cublasLtGetStatusName: (code) => device.strings.pointer(STATUS[code]?.[0] ?? "unknown"),
+    cublasLtGetStatusString: (code) =>
       device.strings.pointer((code === EXECUTION_FAILED ? device.fault : undefined) ?? STATUS[code]?.[1] ?? "unknown"),
-    cublasLtGetProperty: (type: number, value: Pointer) => putInt(value, VERSION[type]),
-    cublasLtCreate: (out: Pointer) => create(out, { kind: "handle" }),
+    cublasLtGetProperty: (type, value) => putInt(value, VERSION[type]),
+    cublasLtCreate: (out) => create(out, { kind: "handle" }),
     cublasLtDestroy: destroy,
-    cublasLtMatmulDescCreate: (out: Pointer, compute: number, scale: number) => {
+    cublasLtMatmulDescCreate: (out, compute, scale) => {
       if (scale !== Blas.real32f) refuse(BlasLt.statusNotSupported);
       putWord(out, objects.add({ kind: "product", compute, attributes: new Map() }));
     },
     cublasLtMatmulDescDestroy: destroy,
-    cublasLtMatmulDescSetAttribute: (product: Pointer, key: number, value: Pointer, bytes: bigint) =>
-      setAttribute(product, "product", key, value, bytes),
-    cublasLtMatrixLayoutCreate: (out: Pointer, type: number, rows: bigint, columns: bigint, ld: bigint) => {
+    cublasLtMatmulDescSetAttribute: (product, key, value, bytes) => setAttribute(product, "product", key, value, bytes),
+    cublasLtMatrixLayoutCreate: (out, type, rows, columns, ld) => {
       if (type !== Blas.real32f) refuse(BlasLt.statusNotSupported);
       if (rows < 1n || columns < 1n || ld < rows) refuse(INVALID_VALUE);
       const sizes = { rows: Number(rows), columns: Number(columns), ld: Number(ld) };
       putWord(out, objects.add({ kind: "layout", ...sizes }));
     },
     cublasLtMatrixLayoutDestroy: destroy,
-    cublasLtMatmulPreferenceCreate: (out: Pointer) => create(out, { kind: "preference", attributes: new Map() }),
+    cublasLtMatmulPreferenceCreate: (out) => create(out, { kind: "preference", attributes: new Map() }),
     cublasLtMatmulPreferenceDestroy: destroy,
-    cublasLtMatmulPreferenceSetAttribute: (preference: Pointer, key: number, value: Pointer, bytes: bigint) =>
+    cublasLtMatmulPreferenceSetAttribute: (preference, key, value, bytes) =>
       setAttribute(preference, "preference", key, value, bytes),
-    cublasLtMatmulAlgoGetHeuristic: (
-      handle: Pointer,
-      product: Pointer,
-      a: Pointer,
-      b: Pointer,
-      c: Pointer,
-      d: Pointer,
-      preference: Pointer,
-      count: number,
-      results: Pointer,
-      found: Pointer,
-    ) => {
+    cublasLtMatmulAlgoGetHeuristic: (handle, product, a, b, c, d, preference, count, results, found) => {
       object(handle, "handle");
       if (count < 1 || c === null) refuse(INVALID_VALUE);
       const { m, n, k, epilogue } = sizesOf(
@@ -130,22 +118,22 @@ export function blasLtImplementation(
       putInt(found, 1);
     },
     cublasLtMatmul: (
-      handle: Pointer,
-      product: Pointer,
-      alpha: Pointer,
-      a: bigint,
-      aLayout: Pointer,
-      b: bigint,
-      bLayout: Pointer,
-      beta: Pointer,
-      c: bigint,
-      cLayout: Pointer,
-      d: bigint,
-      dLayout: Pointer,
-      algorithm: Pointer,
-      workspace: bigint,
-      workspaceBytes: bigint,
-      stream: Pointer,
+      handle,
+      product,
+      alpha,
+      a,
+      aLayout,
+      b,
+      bLayout,
+      beta,
+      c,
+      cLayout,
+      d,
+      dLayout,
+      algorithm,
+      workspace,
+      workspaceBytes,
+      stream,
     ) => {
       const doing = "cublasLtMatmul";
       object(handle, "handle");

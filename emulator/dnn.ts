@@ -61,70 +61,40 @@ export function dnnImplementation(
 
   return {
     cudnnGetVersion: () => 90000n,
-    cudnnGetErrorString: (code: number) =>
+    cudnnGetErrorString: (code) =>
       device.strings.pointer(
         (code === EXECUTION_FAILED ? device.fault : undefined) ?? STATUS[code] ?? "CUDNN_UNKNOWN_STATUS",
       ),
-    cudnnCreate: (out: Pointer) => create(out, { stream: null }),
+    cudnnCreate: (out) => create(out, { stream: null }),
     cudnnDestroy: destroy,
-    cudnnSetStream: (handle: Pointer, stream: Pointer) => {
+    cudnnSetStream: (handle, stream) => {
       const object = objects.get(handle);
       if (object === undefined) refuse(BAD_PARAM);
       object.stream = stream;
     },
-    cudnnCreateTensorDescriptor: (out: Pointer) => create(out, {}),
-    cudnnSetTensor4dDescriptor: (
-      tensor: Pointer,
-      format: number,
-      type: number,
-      n: number,
-      c: number,
-      h: number,
-      w: number,
-    ) => {
+    cudnnCreateTensorDescriptor: (out) => create(out, {}),
+    cudnnSetTensor4dDescriptor: (tensor, format, type, n, c, h, w) => {
       const object = objects.get(tensor);
       if (object === undefined || n < 1 || c < 1 || h < 1 || w < 1) refuse(BAD_PARAM);
       if (format !== Dnn.tensorNchw || type !== Dnn.dataFloat) refuse(NOT_SUPPORTED);
       object.words = n * c * h * w;
     },
     cudnnDestroyTensorDescriptor: destroy,
-    cudnnCreateActivationDescriptor: (out: Pointer) => create(out, {}),
-    cudnnSetActivationDescriptor: (activation: Pointer, mode: number, _nan: number, _coefficient: number) => {
+    cudnnCreateActivationDescriptor: (out) => create(out, {}),
+    cudnnSetActivationDescriptor: (activation, mode, _nan, _coefficient) => {
       const object = objects.get(activation);
       if (object === undefined) refuse(BAD_PARAM);
       if (mode !== Dnn.activationRelu && mode !== Dnn.activationSigmoid) refuse(NOT_SUPPORTED);
       object.mode = mode;
     },
     cudnnDestroyActivationDescriptor: destroy,
-    cudnnActivationForward: (
-      handle: Pointer,
-      activation: Pointer,
-      alpha: Pointer,
-      xTensor: Pointer,
-      x: bigint,
-      beta: Pointer,
-      yTensor: Pointer,
-      y: bigint,
-    ) => {
+    cudnnActivationForward: (handle, activation, alpha, xTensor, x, beta, yTensor, y) => {
       const [mode, words] = [objects.get(activation)?.mode, objects.get(xTensor)?.words];
       if (mode === undefined || words === undefined || objects.get(yTensor)?.words !== words) refuse(BAD_PARAM);
       const value = mode === Dnn.activationRelu ? (v: number) => Math.max(v, 0) : (v: number) => 1 / (1 + Math.exp(-v));
       queue(handle, "cudnnActivationForward", words, alpha, beta, y, [x], ([values], i) => value(values[i]));
     },
-    cudnnActivationBackward: (
-      handle: Pointer,
-      activation: Pointer,
-      alpha: Pointer,
-      yTensor: Pointer,
-      y: bigint,
-      dyTensor: Pointer,
-      dy: bigint,
-      xTensor: Pointer,
-      x: bigint,
-      beta: Pointer,
-      dxTensor: Pointer,
-      dx: bigint,
-    ) => {
+    cudnnActivationBackward: (handle, activation, alpha, yTensor, y, dyTensor, dy, xTensor, x, beta, dxTensor, dx) => {
       const mode = objects.get(activation)?.mode;
       const words = [yTensor, dyTensor, xTensor, dxTensor].map((tensor) => objects.get(tensor)?.words);
       if (mode === undefined || words[0] === undefined || words.some((w) => w !== words[0])) refuse(BAD_PARAM);

@@ -31,21 +31,21 @@ export function driverImplementation(
 
   return {
     // These two functions work even if the device is broken.
-    cuGetErrorName: (code: number, out: Pointer) => {
+    cuGetErrorName: (code, out) => {
       put(out, NAMES[code]?.[0] ?? "unrecognized error code");
       return 0;
     },
-    cuGetErrorString: (code: number, out: Pointer) => {
+    cuGetErrorString: (code, out) => {
       put(out, code === 700 ? device.fault ?? NAMES[700][1] : NAMES[code]?.[1] ?? "unrecognized error code");
       return 0;
     },
-    cuInit: (_flags: number) => {},
-    cuDeviceGet: (out: Pointer, ordinal: number) => putInt(out, ordinal),
-    cuDeviceGetName: (name: Pointer, length: number, _device: number) => {
+    cuInit: (_flags) => {},
+    cuDeviceGet: (out, ordinal) => putInt(out, ordinal),
+    cuDeviceGetName: (name, length, _device) => {
       const bytes = new TextEncoder().encode("emulated device\0").subarray(0, length);
       new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(name!, bytes.length)).set(bytes);
     },
-    cuModuleLoadData: (out: Pointer, image: Pointer) => {
+    cuModuleLoadData: (out, image) => {
       const module: Module = new Map();
       const handle = modules.add(module);
       let offset = 0n;
@@ -57,29 +57,17 @@ export function driverImplementation(
       }
       putWord(out, handle);
     },
-    cuModuleUnload: (handle: Pointer) => {
+    cuModuleUnload: (handle) => {
       device.drainAll();
       for (const { handle: address } of modules.get(handle)?.values() ?? []) functions.delete(address);
       if (!modules.remove(handle)) refuse(INVALID_HANDLE);
     },
-    cuModuleGetFunction: (out: Pointer, handle: Pointer, name: Pointer) => {
+    cuModuleGetFunction: (out, handle, name) => {
       const found = modules.get(handle)?.get(text(name));
       if (found === undefined) refuse(NOT_FOUND);
       putWord(out, found.handle);
     },
-    cuLaunchKernel: (
-      handle: Pointer,
-      gridX: number,
-      gridY: number,
-      gridZ: number,
-      blockX: number,
-      blockY: number,
-      blockZ: number,
-      sharedBytes: number,
-      stream: Pointer,
-      kernelParams: Pointer,
-      extra: Pointer,
-    ) => {
+    cuLaunchKernel: (handle, gridX, gridY, gridZ, blockX, blockY, blockZ, sharedBytes, stream, kernelParams, extra) => {
       const kernel = functions.get(BigInt(Deno.UnsafePointer.value(handle)));
       if (kernel === undefined) refuse(INVALID_HANDLE);
       const { name } = kernel.entry;

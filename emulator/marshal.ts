@@ -7,9 +7,9 @@ type Table = Deno.ForeignLibraryInterface;
  * them.
  */
 export type Implementation<S extends Table> = {
-  readonly [
-    K in keyof S
-  ]: (...parameters: never[]) => unknown;
+  readonly [K in keyof S]: S[K] extends { readonly parameters: infer P extends readonly Deno.NativeType[] }
+    ? (...parameters: Parameters<Deno.UnsafeCallbackFunction<P, "void">>) => unknown
+    : never;
 };
 
 /** A symbol table that calls an implementation, and a function that releases it. */

@@ -187,17 +187,17 @@ export function ncclImplementation(
     }, doing);
 
   return {
-    ncclGetVersion: (version: Pointer) => putInt(version, VERSION),
-    ncclGetErrorString: (code: number) => device.strings.pointer(TEXTS[code] ?? "unknown result code"),
-    ncclGetLastError: (_communicator: Pointer) => device.strings.pointer(device.fault ?? ""),
-    ncclGetUniqueId: (out: Pointer) => {
+    ncclGetVersion: (version) => putInt(version, VERSION),
+    ncclGetErrorString: (code) => device.strings.pointer(TEXTS[code] ?? "unknown result code"),
+    ncclGetLastError: (_communicator) => device.strings.pointer(device.fault ?? ""),
+    ncclGetUniqueId: (out) => {
       const pages = systemCall(() => createSharedPages(sharedBytes(MAX_RANKS)));
       device.pages.set(pages.file, pages);
       const words = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(out!, UNIQUE_ID_BYTES));
       words.fill(0);
       words.set([MAGIC, pages.process, pages.file]);
     },
-    ncclCommInitRank: (out: Pointer, ranks: number, id: Uint8Array<ArrayBuffer>, rank: number) => {
+    ncclCommInitRank: (out, ranks, id, rank) => {
       const [magic, process, file] = new Int32Array(id.slice().buffer);
       if (magic !== MAGIC || ranks < 1 || rank < 0 || rank >= ranks) refuse(INVALID_ARGUMENT);
       if (ranks > MAX_RANKS) refuse(INVALID_USAGE);
@@ -207,30 +207,22 @@ export function ncclImplementation(
       device.closePages(file); // all ranks have mapped them
       putWord(out, communicators.add(communicator));
     },
-    ncclCommDestroy: (handle: Pointer) => {
+    ncclCommDestroy: (handle) => {
       device.drainAll();
       if (!communicators.remove(handle)) refuse(INVALID_ARGUMENT);
     },
-    ncclCommAbort: (handle: Pointer) => {
+    ncclCommAbort: (handle) => {
       communicatorOf(handle).abort();
       communicators.remove(handle);
     },
-    ncclAllReduce: (
-      from: bigint,
-      to: bigint,
-      count: bigint,
-      type: number,
-      operation: number,
-      handle: Pointer,
-      stream: Pointer,
-    ) => {
+    ncclAllReduce: (from, to, count, type, operation, handle, stream) => {
       const communicator = communicatorOf(handle);
       if (type !== Collectives.float32 || operation !== Collectives.sum) refuse(INVALID_USAGE);
       const doing = "ncclAllReduce";
       const run = () => communicator.allReduce(floats(from, count, false, doing), floats(to, count, true, doing));
       exchange(doing, stream, run);
     },
-    ncclAllGather: (from: bigint, to: bigint, count: bigint, type: number, handle: Pointer, stream: Pointer) => {
+    ncclAllGather: (from, to, count, type, handle, stream) => {
       const communicator = communicatorOf(handle);
       if (type !== Collectives.float32) refuse(INVALID_USAGE);
       const doing = "ncclAllGather";

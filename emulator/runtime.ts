@@ -65,56 +65,46 @@ export function runtimeImplementation(device: DeviceState): Implementation<typeo
   };
 
   return {
-    cudaGetErrorName: (code: number) => strings.pointer(NAMES[code]?.[0] ?? "unrecognized error code"),
-    cudaGetErrorString: (code: number) =>
+    cudaGetErrorName: (code) => strings.pointer(NAMES[code]?.[0] ?? "unrecognized error code"),
+    cudaGetErrorString: (code) =>
       strings.pointer(
         code === 700 && device.fault !== undefined ? device.fault : NAMES[code]?.[1] ?? "unrecognized error code",
       ),
-    cudaRuntimeGetVersion: (version: Pointer) => putInt(version, VERSION),
-    cudaDriverGetVersion: (version: Pointer) => putInt(version, VERSION),
-    cudaGetDeviceCount: (count: Pointer) => putInt(count, device.devices),
-    cudaSetDevice: (ordinal: number) => ordinal >= 0 && ordinal < device.devices ? 0 : INVALID_DEVICE,
-    cudaDeviceGetAttribute: (value: Pointer, attribute: number, _device: number) =>
-      putInt(value, ATTRIBUTES[attribute] ?? 0),
-    cudaMemGetInfo: (free: Pointer, total: Pointer) => {
+    cudaRuntimeGetVersion: (version) => putInt(version, VERSION),
+    cudaDriverGetVersion: (version) => putInt(version, VERSION),
+    cudaGetDeviceCount: (count) => putInt(count, device.devices),
+    cudaSetDevice: (ordinal) => ordinal >= 0 && ordinal < device.devices ? 0 : INVALID_DEVICE,
+    cudaDeviceGetAttribute: (value, attribute, _device) => putInt(value, ATTRIBUTES[attribute] ?? 0),
+    cudaMemGetInfo: (free, total) => {
       putWord(free, BigInt(memory.totalBytes - memory.usedBytes));
       putWord(total, BigInt(memory.totalBytes));
     },
-    cudaMalloc: (out: Pointer, byteLength: bigint) => {
+    cudaMalloc: (out, byteLength) => {
       const address = memory.allocate(Number(byteLength));
       if (address === undefined) refuse(OUT_OF_MEMORY);
       putWord(out, BigInt(address));
     },
-    cudaFree: (address: bigint) => {
+    cudaFree: (address) => {
       device.drainAll(); // as on hardware: cudaFree waits for the device
       memory.free(Number(address));
     },
-    cudaHostAlloc: (out: Pointer, byteLength: bigint, _flags: number) => {
+    cudaHostAlloc: (out, byteLength, _flags) => {
       const bytes = new Uint8Array(Math.max(1, Number(byteLength)));
       const address = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes)));
       device.pinned.set(address, bytes);
       putWord(out, address);
     },
-    cudaFreeHost: (address: bigint) => {
+    cudaFreeHost: (address) => {
       device.drainAll();
       if (!device.pinned.delete(address)) {
         throw new EmulationError("cudaFreeHost of an address that is not allocated");
       }
     },
-    cudaMemcpyAsync: (dst: bigint, src: bigint, byteLength: bigint, kind: number, handle: Pointer) => {
+    cudaMemcpyAsync: (dst, src, byteLength, kind, handle) => {
       const run = () => copy(dst, src, Number(byteLength), kind, "cudaMemcpyAsync");
       stream(handle, "cudaMemcpyAsync").enqueue({ isCopy: true, run });
     },
-    cudaMemcpy2DAsync: (
-      dst: bigint,
-      dpitch: bigint,
-      src: bigint,
-      spitch: bigint,
-      width: bigint,
-      height: bigint,
-      kind: number,
-      handle: Pointer,
-    ) => {
+    cudaMemcpy2DAsync: (dst, dpitch, src, spitch, width, height, kind, handle) => {
       if (width > dpitch || width > spitch) refuse(INVALID_VALUE);
       const run = () => {
         for (let row = 0n; row < height; row++) {
@@ -123,61 +113,60 @@ export function runtimeImplementation(device: DeviceState): Implementation<typeo
       };
       stream(handle, "cudaMemcpy2DAsync").enqueue({ isCopy: true, run });
     },
-    cudaMemsetAsync: (address: bigint, value: number, byteLength: bigint, handle: Pointer) => {
+    cudaMemsetAsync: (address, value, byteLength, handle) => {
       const run = () => void bytesAt(address, Number(byteLength), true, true, "cudaMemsetAsync").fill(value);
       stream(handle, "cudaMemsetAsync").enqueue({ isCopy: false, run });
     },
-    cudaStreamCreateWithFlags: (out: Pointer, _flags: number) => {
+    cudaStreamCreateWithFlags: (out, _flags) => {
       const made = new Stream(device.copiesFirst);
       device.allStreams.push(made);
       putWord(out, device.streams.add(made));
     },
-    cudaStreamDestroy: (handle: Pointer) => {
+    cudaStreamDestroy: (handle) => {
       stream(handle, "cudaStreamDestroy").drain();
       device.streams.remove(handle);
     },
-    cudaStreamSynchronize: (handle: Pointer) => {
+    cudaStreamSynchronize: (handle) => {
       const waited = stream(handle, "cudaStreamSynchronize");
       if (waited.captured !== undefined) throw new EmulationError("cudaStreamSynchronize during stream capture");
       waited.drain();
     },
-    cudaStreamWaitEvent: (handle: Pointer, waited: Pointer, _flags: number) =>
+    cudaStreamWaitEvent: (handle, waited, _flags) =>
       stream(handle, "cudaStreamWaitEvent").wait(event(waited, "cudaStreamWaitEvent")),
-    cudaEventCreateWithFlags: (out: Pointer, _flags: number) => putWord(out, device.events.add(new Event())),
-    cudaEventDestroy: (handle: Pointer) => device.events.remove(handle) ? 0 : INVALID_HANDLE,
-    cudaEventRecord: (recorded: Pointer, handle: Pointer) =>
-      stream(handle, "cudaEventRecord").record(event(recorded, "cudaEventRecord")),
-    cudaEventSynchronize: (handle: Pointer) => reach(event(handle, "cudaEventSynchronize")),
-    cudaEventElapsedTime: (milliseconds: Pointer, start: Pointer, end: Pointer) => {
+    cudaEventCreateWithFlags: (out, _flags) => putWord(out, device.events.add(new Event())),
+    cudaEventDestroy: (handle) => device.events.remove(handle) ? 0 : INVALID_HANDLE,
+    cudaEventRecord: (recorded, handle) => stream(handle, "cudaEventRecord").record(event(recorded, "cudaEventRecord")),
+    cudaEventSynchronize: (handle) => reach(event(handle, "cudaEventSynchronize")),
+    cudaEventElapsedTime: (milliseconds, start, end) => {
       const doing = "cudaEventElapsedTime";
       putFloat(milliseconds, event(end, doing).time - event(start, doing).time);
     },
-    cudaStreamBeginCapture: (handle: Pointer, _mode: number) => {
+    cudaStreamBeginCapture: (handle, _mode) => {
       const capturing = stream(handle, "cudaStreamBeginCapture");
       if (capturing.captured !== undefined) throw new EmulationError("cudaStreamBeginCapture of a capturing stream");
       capturing.captured = [];
     },
-    cudaStreamEndCapture: (handle: Pointer, out: Pointer) => {
+    cudaStreamEndCapture: (handle, out) => {
       const capturing = stream(handle, "cudaStreamEndCapture");
       if (capturing.captured === undefined) throw new EmulationError("cudaStreamEndCapture without a begin");
       putWord(out, device.graphs.add(capturing.captured));
       capturing.captured = undefined;
     },
-    cudaGraphInstantiateWithFlags: (out: Pointer, graph: Pointer, _flags: bigint) => {
+    cudaGraphInstantiateWithFlags: (out, graph, _flags) => {
       const operations = device.graphs.get(graph);
       if (operations === undefined) refuse(INVALID_HANDLE);
       putWord(out, device.graphExecutables.add([...operations]));
     },
-    cudaGraphLaunch: (graph: Pointer, handle: Pointer) => {
+    cudaGraphLaunch: (graph, handle) => {
       const operations: Operation[] | undefined = device.graphExecutables.get(graph);
       if (operations === undefined) refuse(INVALID_HANDLE);
       const run = () => operations.forEach((operation) => operation.run());
       stream(handle, "cudaGraphLaunch").enqueue({ isCopy: false, run });
     },
-    cudaGraphExecDestroy: (graph: Pointer) => {
+    cudaGraphExecDestroy: (graph) => {
       device.drainAll();
       if (!device.graphExecutables.remove(graph)) refuse(INVALID_HANDLE);
     },
-    cudaGraphDestroy: (graph: Pointer) => device.graphs.remove(graph) ? 0 : INVALID_HANDLE,
+    cudaGraphDestroy: (graph) => device.graphs.remove(graph) ? 0 : INVALID_HANDLE,
   };
 }
