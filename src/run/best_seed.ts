@@ -3,11 +3,9 @@
  * on, which a short part of an epoch shows.
  */
 import { join } from "node:path";
-import { bytesBefore } from "../config/memory_budget.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { ConfigByData } from "../config/config_by_data.ts";
 import { MAX_SEED } from "../config/optimization_options.ts";
-import { DEFAULT_MEMORY_BYTES } from "../dataset/prepare_job.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { CheckpointMetrics, ResultEvent } from "../events/events.ts";
@@ -19,7 +17,7 @@ import { configBefore, configFor, shapeOfData } from "./config_for.ts";
 import { expectStart, lockRun, registerIn, startRun } from "./run.ts";
 import { cacheOf } from "./run_cache.ts";
 import { namingRun, type RunOptions } from "./run_options.ts";
-import { ensureDataset, type RawOptions } from "./stages.ts";
+import { ensureDataset, type RawOptions, withinMemory } from "./stages.ts";
 
 /** Share of an epoch after which seeds are compared, as published. */
 const SHARE = 0.05;
@@ -47,10 +45,8 @@ export async function trainBestOf(
   // From here on, so that `clean` keeps the dataset while seeds are compared.
   using _lock = await lockRun(options);
   await registerIn(options);
-  const reading = await raw();
-  const memoryBytes = bytesBefore(before.memory, reading.memoryBytes ?? DEFAULT_MEMORY_BYTES);
   const cache = options.cache ?? cacheOf(options.out);
-  const dataset = await ensureDataset(inputs, { ...reading, memoryBytes }, cache, named.report);
+  const dataset = await ensureDataset(inputs, withinMemory(before, await raw()), cache, named.report);
   const config = configFor(given, shapeOfData(dataset), named.report);
   const seed = await bestSeed(seeds, dataset, config, named);
   return await startRun({ ...config, seed }, dataset, { ...options, claimed: true });

@@ -4,9 +4,7 @@ import { join } from "node:path";
 import { cleanCheckpoints } from "../checkpoint/checkpoint_store.ts";
 import { checkConfig, expectBags, expectDenseFeatures, expectHiddenLayer, type TrainConfig } from "../config/config.ts";
 import type { ConfigByData } from "../config/config_by_data.ts";
-import { bytesBefore } from "../config/memory_budget.ts";
 import type { Dataset } from "../dataset/dataset.ts";
-import { DEFAULT_MEMORY_BYTES } from "../dataset/prepare_job.ts";
 import { HotsetError } from "../errors.ts";
 import type { ResultEvent } from "../events/events.ts";
 import { type ModelPlan, planModel, shapeOf } from "../model/shape.ts";
@@ -34,7 +32,7 @@ import { openData } from "./run_data.ts";
 import { cacheWith, registerRun } from "./run_cache.ts";
 import { inTurn, namingRun, onDisk, type RunOptions } from "./run_options.ts";
 import { configAsBegun, onCpu, readRun, RUN_FILE } from "./run_record.ts";
-import { ensureDataset, expectTrainSamples, type RawOptions } from "./stages.ts";
+import { ensureDataset, expectTrainSamples, type RawOptions, withinMemory } from "./stages.ts";
 import { trainRun } from "./train_run.ts";
 
 /** The model of a configuration for a dataset. */
@@ -123,11 +121,10 @@ export async function trainOn(
   const dataset = await onDisk(
     options,
     async (group, cache) => {
-      const memoryBytes = bytesBefore(before.memory, reading.memoryBytes ?? DEFAULT_MEMORY_BYTES);
       const known = start === undefined || inputs.every(isArtifact)
         ? undefined
         : await togetherAsync(group, () => encodingOf(start.directory));
-      const encoded = { ...reading, memoryBytes, ...(known && { known }) };
+      const encoded = { ...withinMemory(before, reading), ...(known && { known }) };
       return await ensureDataset(inputs, encoded, cache, options.report, group);
     },
   );

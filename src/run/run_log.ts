@@ -30,6 +30,9 @@ export interface RunLog {
 /** JSON writes NaN as null. */
 const figure = z.number().nullable().transform((value) => value ?? NaN);
 const count = z.number().nonnegative();
+/** Fields that are counts. */
+const counts = <N extends string>(...names: N[]) =>
+  Object.fromEntries(names.map((name) => [name, count])) as Record<N, typeof count>;
 const metrics = {
   auc: figure,
   prAuc: figure.default(NaN),
@@ -38,38 +41,27 @@ const metrics = {
   calibration: figure,
   ne: figure,
   weighted: z.literal(true).optional(),
-  byGroup: z.object({ gauc: figure, logloss: figure, groups: count, oneClass: count }).optional(),
+  byGroup: z.object({ gauc: figure, logloss: figure, ...counts("groups", "oneClass") }).optional(),
 };
 const checkpointMetrics = z.object({ step: count, ...metrics });
-const spent = {
-  samples: count,
-  seconds: count,
-  hostToDeviceBytes: count,
-  deviceToHostBytes: count,
-  bytesFromRanks: count,
-};
+const spent = counts("samples", "seconds", "hostToDeviceBytes", "deviceToHostBytes", "bytesFromRanks");
 const line = z.discriminatedUnion("event", [
   z.object({
     event: z.literal("progress"),
-    epoch: count,
+    ...counts("epoch", "step", "steps", "learningRate", "rate"),
     epochs: count.optional(),
-    step: count,
-    steps: count,
     loss: figure,
     samplesPerSecond: figure,
     hotShare: figure,
-    learningRate: count,
-    rate: count,
-    moved: z.object({ rows: count, fetched: count, read: count, waitSeconds: count }).optional(),
+    moved: z.object(counts("rows", "fetched", "read", "waitSeconds")).optional(),
   }),
   z.object({
     event: z.literal("evaluation"),
     split: z.enum(SPLITS),
-    epoch: count,
-    step: count,
+    ...counts("epoch", "step"),
     ...metrics,
     deadUnits: z.record(z.string(), z.array(count)).default({}), // since 0.2
-    deciles: z.array(z.object({ share: count, predicted: count, observed: count })).default([]), // since 0.2
+    deciles: z.array(z.object(counts("share", "predicted", "observed"))).default([]), // since 0.2
   }),
   z.object({
     event: z.literal("phases"),
@@ -79,30 +71,21 @@ const line = z.discriminatedUnion("event", [
   }),
   z.object({
     event: z.literal("layout"),
-    samples: count,
-    hotSamples: count,
-    hotSampleShare: count,
-    hotBatches: count,
-    coldBatches: count,
-    bytes: count,
-    seconds: count,
+    ...counts("samples", "hotSamples", "hotSampleShare", "hotBatches", "coldBatches", "bytes", "seconds"),
   }),
   z.object({
     event: z.literal("result"),
     command: z.literal("train"),
     mode: z.string(),
     device: z.string(),
-    ranks: count,
-    steps: count,
+    ...counts("ranks", "steps", "hotRows", "hotBytes", "peakRssBytes"),
     samplesPerSecond: figure,
     hotSampleShare: figure,
-    hotRows: count,
-    hotBytes: count,
-    launchesPerStep: z.object({ cold: count, hot: count }),
-    peakRssBytes: count,
+    launchesPerStep: z.object(counts("cold", "hot")),
     moved: z.object({
-      ...{ slots: count, rows: count, fetched: count, computed: count, read: count, written: count },
-      ...{ reads: count.default(0), bytesRead: count, bytesWritten: count, diskBytes: count, waitSeconds: count },
+      ...counts("slots", "rows", "fetched", "computed", "read", "written"),
+      ...counts("bytesRead", "bytesWritten", "diskBytes", "waitSeconds"),
+      reads: count.default(0),
     }).optional(),
     run: z.string(),
     ended: z.enum(["epochs", "target", "patience", "stopped"]),

@@ -15,6 +15,8 @@ import { Profile, type ProfileBody } from "../profile/profile.ts";
 import { profileDataset } from "../profile/profile_dataset.ts";
 import { OutputLock } from "../storage/output_lock.ts";
 import type { TrainConfig } from "../config/config.ts";
+import { bytesBefore } from "../config/memory_budget.ts";
+import { DEFAULT_MEMORY_BYTES } from "../dataset/prepare_job.ts";
 import type { Report } from "../events/events.ts";
 import { ALONE } from "../parallel/host_group.ts";
 import { expectSame, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
@@ -25,6 +27,11 @@ const SHOWN_FEATURES = 8;
 
 /** How raw logs are read: the options of prepare except its paths. */
 export type RawOptions = Omit<PrepareOptions, "inputs" | "out" | "onProgress" | "group"> & UnknownLimit;
+
+/** The options of a run with this configuration, whose memory limits reading too. */
+export function withinMemory({ memory }: TrainConfig, raw: RawOptions): RawOptions & { readonly memoryBytes: number } {
+  return { ...raw, memoryBytes: bytesBefore(memory, raw.memoryBytes ?? DEFAULT_MEMORY_BYTES) };
+}
 
 /**
  * Opens the dataset that `inputs` name, or prepares one from raw logs in a directory of `cache`, unless it exists.
@@ -175,9 +182,8 @@ function missingNote(missing: NonNullable<Dataset["body"]["missing"]>): string {
     `${rows.toLocaleString("en")} of ${feature} (${Number(value.toPrecision(4))})`
   );
   if (missing.length > SHOWN_FEATURES) features.push(`and ${missing.length - SHOWN_FEATURES} more features`);
-  return `Missing values, with their replacement after the transform: ${
-    features.join(", ")
-  }. "missing" in the schema changes it`;
+  const named = features.join(", ");
+  return `Missing values, with their replacement after the transform: ${named}. "missing" in the schema changes it`;
 }
 
 /** Everything a profile depends on besides the dataset. */
@@ -314,33 +320,26 @@ export function waiting(report: Report, kind: ArtifactKind): () => void {
  */
 async function openOrMake<T>(
   { kind, place, out, group, report }: {
-    kind: ArtifactKind;
-    place: Place;
-    out: string;
-    group: ProcessGroup;
-    report: Report;
+    readonly kind: ArtifactKind;
+    readonly place: Place;
+    readonly out: string;
+    readonly group: ProcessGroup;
+    readonly report: Report;
   },
   open: (directory: string) => Promise<T>,
   make: () => Promise<T>,
 ): Promise<T> {
-  const found = await openCached(kind, place, out, group, open);
+  /** The artifact of a cache, if all ranks of the group see it. */
+  const cached = async () => {
+    if (group.gather("cache" in place && isCached(kind, out)).includes(false)) return undefined;
+    return await togetherAsync(group, () => open(out));
+  };
+  const found = await cached();
   if (found !== undefined) return found;
   using _lock = await togetherAsync(
     group,
     async () =>
       group.rank === 0 ? await OutputLock.wait(out, `write ${kind} ${out}`, waiting(report, kind)) : undefined,
   );
-  return await openCached(kind, place, out, group, open) ?? await make();
-}
-
-/** Opens an artifact of a cache, if all ranks of a group see it. */
-async function openCached<T>(
-  kind: ArtifactKind,
-  place: Place,
-  out: string,
-  group: ProcessGroup,
-  open: (directory: string) => Promise<T>,
-): Promise<T | undefined> {
-  if (group.gather("cache" in place && isCached(kind, out)).includes(false)) return undefined;
-  return await togetherAsync(group, () => open(out));
+  return await cached() ?? await make();
 }

@@ -3,9 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { TrainConfig } from "../config/config.ts";
 import type { ConfigByData } from "../config/config_by_data.ts";
-import { bytesBefore } from "../config/memory_budget.ts";
 import type { Dataset } from "../dataset/dataset.ts";
-import { DEFAULT_MEMORY_BYTES } from "../dataset/prepare_job.ts";
 import { codeOf, Interrupted, UsageError } from "../errors.ts";
 import type { Report } from "../events/events.ts";
 import { reasonIfDiverged } from "../loop/end_errors.ts";
@@ -16,7 +14,7 @@ import { differingOptions, type RunState, type RunSummary, summarizeRun } from "
 import { RUN_FILE } from "./run_record.ts";
 import { expectStart, resumeRun, startRun } from "./run.ts";
 import type { RunOptions } from "./run_options.ts";
-import { ensureDataset, type RawOptions } from "./stages.ts";
+import { ensureDataset, type RawOptions, withinMemory } from "./stages.ts";
 
 /** Values of options, by key: a run is trained for each combination. */
 export type Grid = Readonly<Record<string, readonly unknown[]>>;
@@ -105,8 +103,7 @@ export async function sweep(
     expectStart(configBefore(given), out);
     await expectDevice(configBefore(given), report);
   }
-  const limit = raw.memoryBytes ?? DEFAULT_MEMORY_BYTES;
-  const limits = places.map(({ given }) => bytesBefore(configBefore(given).memory, limit));
+  const limits = places.map(({ given }) => withinMemory(configBefore(given), raw).memoryBytes);
   const dataset = await ensureDataset(inputs, { ...raw, memoryBytes: Math.min(...limits) }, cache, report);
   const notes = new Set<string>();
   const placed = places.map(({ given, out, before }): PlacedRun => {
