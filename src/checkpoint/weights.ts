@@ -117,11 +117,12 @@ export class WeightReader implements Disposable {
       (this.#file === "row_state.f32" || this.#file === "dense_state.f32")
     ) wrong = negative(target);
     if (wrong < 0) return;
+    const place = placeOfWord(this.#plan, this.#file, first + wrong);
     throw new HotsetError(
-      `Cannot use ${this.#path}: ${placeOfWord(this.#plan, this.#file, first + wrong)} holds ${
+      `Cannot use ${this.#path}: ${place} holds ${
         target[wrong]
-      }; use an ` +
-        `earlier checkpoint, and train from there with a lower learning rate`,
+      }; use an earlier checkpoint, and train from there with a ` +
+        `lower learning rate`,
     );
   }
 

@@ -22,11 +22,10 @@ export function sizeDeviceCache(
   const least = 2 * batchRows;
   const slots = Math.floor(budget / rowBytes);
   if (slots >= Math.min(least, rows)) return { slots: Math.max(least, Math.min(slots, rows)), batchRows };
+  const mebibytes = Math.ceil(least * rowBytes / 2 ** 20);
   throw new UsageError(
     `Cannot cache rows in ${bytes(budget)}: two batches of up to ${count(batchRows)} distinct rows take ` +
-      `${bytes(least * rowBytes)}; choose --hot-memory ${
-        Math.ceil(least * rowBytes / 2 ** 20)
-      }MiB or a smaller --batch-size`,
+      `${bytes(least * rowBytes)}; choose --hot-memory ${mebibytes}MiB or a smaller --batch-size`,
   );
 }
 

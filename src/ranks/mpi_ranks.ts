@@ -100,13 +100,9 @@ export class MpiRanks extends RankGroup {
     }
     const device = devices && await openDevice({ ...devices, ordinal: world.localRank });
     const ranks = MpiRanks.#allocate(world, run, host, device);
-    const hosts = world.peers.size;
-    report({
-      event: "note",
-      text: `Training on ${ranks.device} with ${world.size} ranks on ${hosts} host${
-        hosts === 1 ? "" : "s"
-      } (${world.library})`,
-    });
+    const hosts = world.peers.size === 1 ? "1 host" : `${world.peers.size} hosts`;
+    const text = `Training on ${ranks.device} with ${world.size} ranks on ${hosts} (${world.library})`;
+    report({ event: "note", text });
     if (world.isolationReason !== undefined) {
       report({ event: "note", text: `Ranks share no memory: ${world.isolationReason}` });
     }

@@ -301,10 +301,10 @@ function placeOfRows(
   hosts = 1,
 ): string {
   const inMemory = Math.min(slots * hosts, rows);
-  return `${count(inMemory)} of ${count(rows)} rows (${
-    percent(inMemory / rows)
-  }) in memory, all others on the disk of ` +
-    `${directory} (${name})`;
+  const share = percent(inMemory / rows);
+  return `${count(inMemory)} of ${
+    count(rows)
+  } rows (${share}) in memory, all others on the disk of ${directory} (${name})`;
 }
 
 /** The same for processes: all compute on the CPU, or each on a GPU of its host. */

@@ -139,12 +139,12 @@ export function sizeCache(
     memory === null
       ? `Cannot work in the ${
         bytes(budget)
-      } of memory that are available: the model and its batches need ${minimum}, even ` +
-        `with its tables on a disk; to train, choose a smaller --batch-size`
+      } of memory that are available: the model and its batches need ${minimum}, ` +
+        `even with its tables on a disk; to train, choose a smaller --batch-size`
       : `Cannot work within ${
         bytes(budget)
-      } of memory: the model and its batches need ${minimum}, of which two batches of ` +
-        `rows take ${bytes(least * slotBytes)}; choose --memory ${minimum} or, to train, a smaller --batch-size`,
+      } of memory: the model and its batches need ${minimum}, of which two batches ` +
+        `of rows take ${bytes(least * slotBytes)}; choose --memory ${minimum} or, to train, a smaller --batch-size`,
   );
 }
 

@@ -29,12 +29,13 @@ export async function leakNotes(dataset: Dataset): Promise<string[]> {
     found.push({ name, auc: aucOfTable(bags[t], labels) });
     if (breaks.due) await breaks.take();
   }
-  return found.filter((feature) => Math.max(feature.auc, 1 - feature.auc) >= LEAK_AUC).map((feature) =>
-    `${feature.name} alone separates the labels almost perfectly (AUC ${
-      Math.max(feature.auc, 1 - feature.auc).toFixed(4)
-    } ` +
-    `in ${count(samples)} train samples). If it is known only after the label, leave it out with kind "ignore"`
-  );
+  return found.map(({ name, auc }) => ({ name, auc: Math.max(auc, 1 - auc) })).filter(({ auc }) => auc >= LEAK_AUC)
+    .map(({ name, auc }) =>
+      `${name} alone separates the labels almost perfectly (AUC ${auc.toFixed(4)} in ${
+        count(samples)
+      } train samples). ` +
+      `If it is known only after the label, leave it out with kind "ignore"`
+    );
 }
 
 /** Samples by feature: dense values, and the rows of each bag. */

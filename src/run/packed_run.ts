@@ -93,13 +93,11 @@ async function unpack(zip: StoredZip, path: string, directory: string): Promise<
     throw new HotsetError(`Cannot open ${path}: it is not a packed run, or damaged`, { code: "damaged" });
   }
   const needed = entries.reduce((sum, entry) => sum + entry.bytes, 0);
-  const free = freeBytes(directory);
-  if (free !== undefined && needed > free) {
+  const free = freeBytes(directory) ?? Infinity;
+  if (needed > free) {
     throw new HotsetError(
-      `Cannot open ${path}: unpacked it takes ${bytes(needed)} and the folder for temporary files has ${
-        bytes(free)
-      } free; ` +
-        `name a folder on another disk with TMPDIR`,
+      `Cannot open ${path}: unpacked it takes ${bytes(needed)} and the folder for temporary files has ` +
+        `${bytes(free)} free; name a folder on another disk with TMPDIR`,
       { code: "no-space" },
     );
   }

@@ -49,20 +49,17 @@ export function movedNotes(group: RankGroup, world: MpiWorld | undefined): strin
 
 /** Rows moved between the memory of the host and that of the device in a run. */
 function cachedText({ rows, fetched, written }: CacheCounts): string {
-  return `Of ${count(rows)} distinct rows of batches, ${
-    percent(fetched / Math.max(1, rows))
-  } were copied to the device and ` +
-    `${percent(written / Math.max(1, rows))} back`;
+  const share = (some: number) => percent(some / Math.max(1, rows));
+  return `Of ${count(rows)} distinct rows of batches, ${share(fetched)} were copied to the device and ${
+    share(written)
+  } back`;
 }
 
 /** Rows and bytes moved between memory and disk in a run. */
 function movedText(moved: MovedRows): string {
   const { rows, fetched, computed, read, written, bytesRead, bytesWritten, diskBytes, waitSeconds } = moved;
-  return `Rows of batches: ${percent(1 - fetched / Math.max(1, rows))} were in memory; ${
-    count(computed)
-  } were computed, ` +
-    `${count(read)} read (${bytes(bytesRead)}), ${count(written)} written (${bytes(bytesWritten)}; ${
-      bytes(diskBytes)
-    } on ` +
-    `the disk at the end); training waited ${waitSeconds.toFixed(1)} s for rows`;
+  return `Rows of batches: ${percent(1 - fetched / Math.max(1, rows))} were in memory; ` +
+    `${count(computed)} were computed, ${count(read)} read (${bytes(bytesRead)}), ` +
+    `${count(written)} written (${bytes(bytesWritten)}; ${bytes(diskBytes)} on the disk at the end); ` +
+    `training waited ${waitSeconds.toFixed(1)} s for rows`;
 }
