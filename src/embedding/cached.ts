@@ -12,8 +12,16 @@ import type { SavedRows } from "./stores/log_segments.ts";
 import type { StoreThread } from "./stores/store_thread.ts";
 import type { HostRows, RowBlock, RowMatrix, TableContext } from "./tables.ts";
 
-/** State of optimizers without state. */
-const NO_STATE = new Float32Array(0);
+/** Rows in host memory as numbers. */
+interface RowFloats {
+  readonly weights: Float32Array;
+  /** Without words if the optimizer has no state. */
+  readonly state: Float32Array;
+}
+
+function floatsOf(host: HostBackend, { weights, state }: RowBlock): RowFloats {
+  return { weights: host.floats(weights), state: state === undefined ? new Float32Array(0) : host.floats(state) };
+}
 
 /** The store of rows that are not in the matrix, and sizes of the cache. */
 export interface RowCache {
@@ -49,8 +57,7 @@ export class CachedTables implements HostRows {
   readonly #host: HostBackend;
   readonly #cache: RowCache;
   #plan: LookAheadPlan;
-  readonly #weights: Float32Array;
-  readonly #state: Float32Array;
+  readonly #matrix: RowFloats;
   readonly #dim: number;
   readonly #stateWords: number;
   /** Planned steps by number modulo lookAhead + 1: the job that fetches their rows, and the positions of the rows. */
@@ -76,8 +83,7 @@ export class CachedTables implements HostRows {
     this.#host = host;
     this.#cache = cache;
     this.#plan = new LookAheadPlan(cache);
-    this.#weights = host.floats(matrix.weights);
-    this.#state = matrix.state === undefined ? NO_STATE : host.floats(matrix.state);
+    this.#matrix = floatsOf(host, matrix);
     this.#dim = dim;
     this.#stateWords = rowStateWords(optimizer, dim);
     this.#jobs = new Float64Array(lookAhead + 1);
@@ -194,7 +200,7 @@ export class CachedTables implements HostRows {
       const job = store.next;
       for (let i = 0; i < written; i++) {
         job.written[i] = writtenRows[i];
-        this.#toRecord(writtenPositions[i], job.records, i);
+        this.#toRecord(this.#matrix, writtenPositions[i], job.records, i);
       }
       let read = 0;
       for (let i = 0, passed = 0; i < fetched; i++) {
@@ -237,44 +243,10 @@ export class CachedTables implements HostRows {
     for (let i = 0; i < count; i++) this.#fromRecord(records, i, first + i);
   }
 
-  /** Reads rows; requires a store. */
-  read(rows: Uint32Array, block: RowBlock): void {
-    const store = this.#cache.store!;
-    const [dim, words] = [this.#dim, this.#stateWords];
-    const { weights, state } = this.#floatsOf(block);
-    this.#expectIdle();
-    for (let i = 0; i < rows.length;) {
-      const begin = i;
-      const { read } = store.next;
-      let count = 0;
-      for (; i < rows.length && count < read.length; i++) {
-        if (this.#plan.positionOf(rows[i]) < 0) read[count++] = rows[i];
-      }
-      const number = store.begun;
-      if (count > 0) {
-        store.begin(0, count);
-        store.wait(number);
-      }
-      const { records } = store.job(number);
-      for (let k = begin, next = 0; k < i; k++) {
-        const position = this.#plan.positionOf(rows[k]);
-        if (position < 0) {
-          const from = next++ * (dim + words);
-          copyWords(records, from, weights, k * dim, dim);
-          copyWords(records, from + dim, state, k * words, words);
-        } else {
-          copyWords(this.#weights, position * dim, weights, k * dim, dim);
-          copyWords(this.#state, position * words, state, k * words, words);
-        }
-      }
-    }
-  }
-
   /** Writes rows before any is used; requires a store. */
   write(rows: Uint32Array, block: RowBlock): void {
     const store = this.#cache.store!;
-    const [dim, words] = [this.#dim, this.#stateWords];
-    const { weights, state } = this.#floatsOf(block);
+    const given = floatsOf(this.#host, block);
     this.#expectIdle();
     this.#writeBack();
     for (let i = 0; i < rows.length;) {
@@ -282,8 +254,7 @@ export class CachedTables implements HostRows {
       let count = 0;
       for (; i < rows.length && count < job.written.length; i++, count++) {
         job.written[count] = rows[i];
-        copyWords(weights, i * dim, job.records, count * (dim + words), dim);
-        copyWords(state, i * words, job.records, count * (dim + words) + dim, words);
+        this.#toRecord(given, i, job.records, count);
         const position = this.#plan.positionOf(rows[i]);
         if (position >= 0) this.#fromRecord(job.records, count, position);
       }
@@ -299,17 +270,13 @@ export class CachedTables implements HostRows {
     let count = 0;
     this.#plan.clean((row, position) => {
       job.written[count] = row;
-      this.#toRecord(position, job.records, count++);
+      this.#toRecord(this.#matrix, position, job.records, count++);
       if (count < job.written.length) return;
       store.begin(count, 0);
       job = store.next;
       count = 0;
     });
     if (count > 0) store.begin(count, 0);
-  }
-
-  #floatsOf({ weights, state }: RowBlock): { weights: Float32Array; state: Float32Array } {
-    return { weights: this.#host.floats(weights), state: state === undefined ? NO_STATE : this.#host.floats(state) };
   }
 
   /** True if no step is announced. */
@@ -321,16 +288,17 @@ export class CachedTables implements HostRows {
     if (!this.isIdle) throw new Error("rows are read while a step is announced");
   }
 
-  #toRecord(position: number, records: Float32Array, i: number): void {
+  #toRecord({ weights, state }: RowFloats, position: number, records: Float32Array, i: number): void {
     const [dim, words] = [this.#dim, this.#stateWords];
-    copyWords(this.#weights, position * dim, records, i * (dim + words), dim);
-    copyWords(this.#state, position * words, records, i * (dim + words) + dim, words);
+    copyWords(weights, position * dim, records, i * (dim + words), dim);
+    copyWords(state, position * words, records, i * (dim + words) + dim, words);
   }
 
   #fromRecord(records: Float32Array, i: number, position: number): void {
     const [dim, words] = [this.#dim, this.#stateWords];
-    copyWords(records, i * (dim + words), this.#weights, position * dim, dim);
-    copyWords(records, i * (dim + words) + dim, this.#state, position * words, words);
+    const { weights, state } = this.#matrix;
+    copyWords(records, i * (dim + words), weights, position * dim, dim);
+    copyWords(records, i * (dim + words) + dim, state, position * words, words);
   }
 }
 

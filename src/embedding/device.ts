@@ -18,6 +18,7 @@ import {
   ROWS_AT_ONCE,
   type TableContext,
   type TableLookups,
+  type TableRows,
 } from "./tables.ts";
 
 /** Lists of rows to read and write, and packed rows, on the device. */
@@ -27,7 +28,8 @@ interface Staging {
 }
 
 /** Rows on this rank's device. */
-export class DeviceTables implements EmbeddingTables {
+export class DeviceTables implements EmbeddingTables, TableRows {
+  readonly rows = this;
   readonly #context: TableContext;
   readonly #matrix: RowMatrix;
   readonly #exchange: ReplicaExchange | undefined;

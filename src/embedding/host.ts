@@ -12,10 +12,12 @@ import {
   type RowMatrix,
   ROWS_AT_ONCE,
   type TableContext,
+  type TableRows,
 } from "./tables.ts";
 
 /** Rows in host memory, for a rank whose pooled rows are also there. */
-export class HostTables implements EmbeddingTables {
+export class HostTables implements EmbeddingTables, TableRows {
+  readonly rows = this;
   protected readonly context: TableContext;
   protected readonly matrix: RowMatrix;
   protected readonly list: RowList;

@@ -1,9 +1,10 @@
 /** The tables of a model without tables. */
 import type { Parts } from "../breaks.ts";
-import type { BatchSlot, BoundTables, EmbeddingTables, TableLookups } from "./tables.ts";
+import type { BatchSlot, BoundTables, EmbeddingTables, TableLookups, TableRows } from "./tables.ts";
 
 /** No rows: all operations do nothing. */
-export class NoTables implements EmbeddingTables {
+export class NoTables implements EmbeddingTables, TableRows {
+  readonly rows = this;
   readonly #isShared: boolean;
 
   /** `isShared` is true if the ranks share the dense parameters, so that they need a barrier after a step. */

@@ -3,7 +3,6 @@
  * replica, cold ones on the full tables. When the kind of batch changes, rows that changed in one are copied to the
  * other.
  */
-import type { Parts } from "../breaks.ts";
 import type { Batch } from "../layout/batch.ts";
 import { HotIndex, hotIndexWords } from "../layout/hot_index.ts";
 import { nodeBarrier } from "../parallel/node_barrier.ts";
@@ -18,10 +17,13 @@ import {
   ROWS_AT_ONCE,
   type TableContext,
   type TableLookups,
+  type TableRows,
 } from "./tables.ts";
 
 /** Full tables and the replica of their hot rows. */
 export class ReplicatedTables implements EmbeddingTables {
+  /** Those of the full tables; after they are written, and before they are read, the replica must be copied. */
+  readonly rows: TableRows;
   readonly #context: TableContext;
   readonly #full: EmbeddingTables;
   readonly #replica: EmbeddingTables;
@@ -29,6 +31,7 @@ export class ReplicatedTables implements EmbeddingTables {
 
   constructor(context: TableContext, full: EmbeddingTables, replica: EmbeddingTables) {
     this.#context = context;
+    this.rows = full.rows;
     this.#full = full;
     this.#replica = replica;
     this.#block = allocateRowBlock(context.shape, context.host);
@@ -38,46 +41,27 @@ export class ReplicatedTables implements EmbeddingTables {
     return new BoundReplicatedTables(slot, this.#full.bind(slot), this.#replica.bind(slot));
   }
 
-  /** Initialises the full tables; afterwards the replica is out of date. */
-  initialise(seed: number): Parts<void> {
-    return this.#full.initialise(seed);
-  }
-
-  holds(row: number): boolean {
-    return this.#full.holds(row);
-  }
-
-  /** Reads from the full tables, which must be up to date. */
-  read(rows: Uint32Array, block: RowBlock): void {
-    this.#full.read(rows, block);
-  }
-
-  /** Writes to the full tables. */
-  write(rows: Uint32Array, block: RowBlock): void {
-    this.#full.write(rows, block);
-  }
-
   /** Copies rows of the full tables to the replica; all ranks pass the same lists. */
   pull(rows: Uint32Array, hotIds: Uint32Array): void {
     const { device, host, groups: { devices, node } } = this.#context;
     // Only this rank writes a replica on its own device.
     const isOwn = devices !== undefined && device !== host;
     const { first, end } = isOwn ? { first: 0, end: rows.length } : ownPart(node, rows.length);
-    this.#move(this.#full, rows.subarray(first, end), this.#replica, hotIds.subarray(first, end));
+    this.#move(this.rows, rows.subarray(first, end), this.#replica.rows, hotIds.subarray(first, end));
   }
 
   /** Copies rows of the replica to the full tables. */
   push(rows: Uint32Array, hotIds: Uint32Array): void {
     const { first, end } = ownPart(this.#context.groups.node, rows.length);
     let held = rows.subarray(first, end), ids = hotIds.subarray(first, end);
-    if (!held.every((row) => this.#full.holds(row))) {
-      ids = ids.filter((_, i) => this.#full.holds(rows[first + i]));
-      held = held.filter((row) => this.#full.holds(row));
+    if (!held.every((row) => this.rows.holds(row))) {
+      ids = ids.filter((_, i) => this.rows.holds(rows[first + i]));
+      held = held.filter((row) => this.rows.holds(row));
     }
-    this.#move(this.#replica, ids, this.#full, held);
+    this.#move(this.#replica.rows, ids, this.rows, held);
   }
 
-  #move(source: EmbeddingTables, sourceRows: Uint32Array, target: EmbeddingTables, targetRows: Uint32Array): void {
+  #move(source: TableRows, sourceRows: Uint32Array, target: TableRows, targetRows: Uint32Array): void {
     for (let from = 0; from < sourceRows.length; from += ROWS_AT_ONCE) {
       const to = from + ROWS_AT_ONCE;
       source.read(sourceRows.subarray(from, to), this.#block);

@@ -60,8 +60,14 @@ export interface BatchSlot {
 
 /** The embedding tables of one rank, wherever the rows are. */
 export interface EmbeddingTables {
+  /** Their rows. */
+  readonly rows: TableRows;
   /** Binds a slot for batches. */
   bind(slot: BatchSlot): BoundTables;
+}
+
+/** Rows of tables, outside of steps. */
+export interface TableRows {
   /** Fills the rows with their initial values, a function of the seed and the row, in parts; ranks share the work. */
   initialise(seed: number): Parts<void>;
   /** True if `write` of this row changes anything here: the row is not on another host. */

@@ -1,5 +1,4 @@
 /** Tables in host memory for a rank that computes on a device: only pooled rows and their gradients are copied. */
-import type { Parts } from "../breaks.ts";
 import { nodeBarrier } from "../parallel/node_barrier.ts";
 import type { Buffer } from "../backend/backend.ts";
 import {
@@ -7,9 +6,9 @@ import {
   type BoundTables,
   type EmbeddingTables,
   ownSamples,
-  type RowBlock,
   type TableContext,
   type TableLookups,
+  type TableRows,
 } from "./tables.ts";
 
 /** Pooled rows of this rank's samples and their gradients, in host memory and on the device. */
@@ -24,6 +23,7 @@ interface Transfer {
 
 /** Copies pooled rows from tables in host memory to the device. */
 export class TransferredTables implements EmbeddingTables {
+  readonly rows: TableRows;
   readonly #tables: EmbeddingTables;
   readonly #transfer: Transfer;
 
@@ -44,26 +44,11 @@ export class TransferredTables implements EmbeddingTables {
       deviceGradients: device.view(pooledGradients, ...own),
     };
     this.#tables = open({ ...context, device: host, pooledGradients: hostGradients });
+    this.rows = this.#tables.rows;
   }
 
   bind(slot: BatchSlot): BoundTables {
     return new BoundTransferredTables(this.#tables.bind(slot), this.#transfer);
-  }
-
-  initialise(seed: number): Parts<void> {
-    return this.#tables.initialise(seed);
-  }
-
-  holds(row: number): boolean {
-    return this.#tables.holds(row);
-  }
-
-  read(rows: Uint32Array, block: RowBlock): void {
-    this.#tables.read(rows, block);
-  }
-
-  write(rows: Uint32Array, block: RowBlock): void {
-    this.#tables.write(rows, block);
   }
 }
 

@@ -96,7 +96,7 @@ export class Rank {
 
   /** Initialises this rank's part of the full tables, in parts. */
   initialise(seed: number): Parts<void> {
-    return this.#model.tables.initialise(seed);
+    return this.#model.tables.rows.initialise(seed);
   }
 
   /** Executes one command; with several ranks, returns when this rank's part is done. */

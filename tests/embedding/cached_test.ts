@@ -1,7 +1,7 @@
 /** Tables larger than memory have the same bits as tables in memory. */
 import { atOnce } from "../../src/breaks.ts";
 import assert from "node:assert/strict";
-import type { HostBackend } from "../../src/backend/backend.ts";
+import type { Buffer, HostBackend } from "../../src/backend/backend.ts";
 import { openHost } from "../../src/backend/open.ts";
 import { CachedTables } from "../../src/embedding/cached.ts";
 import { HostTables } from "../../src/embedding/host.ts";
@@ -10,10 +10,10 @@ import {
   allocateRowBlock,
   type BatchSlot,
   type BoundTables,
-  type EmbeddingTables,
   type RowMatrix,
   type TableContext,
   type TableLookups,
+  type TableRows,
 } from "../../src/embedding/tables.ts";
 import { ONE_RANK } from "../../src/parallel/host_group.ts";
 import { Batch, type BatchShape } from "../../src/layout/batch.ts";
@@ -87,7 +87,10 @@ function fill(batch: Batch, step: number, { optimizer, bags, seed }: Case): void
 }
 
 /** What trains is bound to. */
-type BoundTo = Pick<EmbeddingTables, "bind" | "initialise" | "read" | "write">;
+interface BoundTo {
+  readonly rows: Pick<TableRows, "initialise" | "read" | "write">;
+  bind(slot: BatchSlot): BoundTables;
+}
 
 /** Tables on a disk as a rank would see them that moved its rows itself. */
 function bound(tables: CachedTables, context: TableContext, matrix: RowMatrix): BoundTo {
@@ -110,15 +113,25 @@ function bound(tables: CachedTables, context: TableContext, matrix: RowMatrix): 
       },
     };
   };
-  return {
-    bind,
+  const rows: BoundTo["rows"] = {
     *initialise(seed) {
       tables.initialise(seed);
       yield;
     },
-    read: (rows, block) => tables.read(rows, block),
+    /** As scoring does, which needs no plan. */
+    read(rows, block) {
+      const { host, shape, batchShape: { lookupCapacity } } = context;
+      for (let first = 0; first < rows.length; first += lookupCapacity) {
+        const positions = rows.slice(first, first + lookupCapacity);
+        tables.locateToRead(positions, 0, positions.length);
+        const part = (buffer: Buffer, width: number) => host.view(buffer, first * width, positions.length * width);
+        const state = block.state && part(block.state, rowStateWords(shape.optimizer, DIM));
+        inMatrix.read(positions, { weights: part(block.weights, DIM), state });
+      }
+    },
     write: (rows, block) => tables.write(rows, block),
   };
+  return { bind, rows };
 }
 
 /** Trains, and scores and reads on the way; returns all that was seen. `lookAhead` batches are announced ahead. */
@@ -133,17 +146,17 @@ function train(host: HostBackend, tables: BoundTo, context: TableContext, tested
   const seen: Float32Array[] = [];
   const rows = Uint32Array.from({ length: ROWS }, (_, row) => row);
   const readAll = () => {
-    tables.read(rows, block);
+    tables.rows.read(rows, block);
     seen.push(host.floats(block.weights).slice(0, ROWS * DIM));
     if (block.state) seen.push(host.floats(block.state).slice(0, ROWS * rowStateWords(tested.optimizer, DIM)));
   };
-  atOnce(tables.initialise(11));
+  atOnce(tables.rows.initialise(11));
   readAll();
   // Some rows come from elsewhere, as from a checkpoint.
   const given = rows.filter((row) => row % 5 === 0);
   host.floats(block.weights).forEach((_, i, all) => all[i] = i % 97 / 50);
   if (block.state) host.floats(block.state).forEach((_, i, all) => all[i] = i % 31 / 70);
-  tables.write(given, block);
+  tables.rows.write(given, block);
   const random = new Random(3);
   // Between the parts nothing is announced, as before an evaluation.
   for (const [begin, end] of [[0, STEPS / 2], [STEPS / 2, STEPS]]) {
@@ -166,7 +179,7 @@ function train(host: HostBackend, tables: BoundTo, context: TableContext, tested
     bound.prepare(false).pool(batch.samples, pooled);
     seen.push(host.floats(pooled).slice(0, batch.samples * 3 * DIM));
     readAll();
-    tables.write(given, block);
+    tables.rows.write(given, block);
   }
   readAll();
   return seen;

@@ -109,7 +109,7 @@ function rowsOf({ tables, host, block }: ReturnType<typeof open>, optimizer: Opt
   const state = new Float32Array(ROWS * stateWords);
   for (let first = 0; first < ROWS; first += ROWS_AT_ONCE) {
     const rows = Uint32Array.from({ length: Math.min(ROWS_AT_ONCE, ROWS - first) }, (_, i) => first + i);
-    tables.read(rows, block);
+    tables.rows.read(rows, block);
     weights.set(host.floats(block.weights).subarray(0, rows.length * DIM), first * DIM);
     if (block.state) state.set(host.floats(block.state).subarray(0, rows.length * stateWords), first * stateWords);
   }
@@ -122,7 +122,7 @@ for (
   Deno.test(`steps give the same rows wherever they lie: ${optimizer}${shape.bags ? ", weighted bags" : ""}`, () => {
     const [expected, ...others] = (Object.keys(PLACES) as (keyof typeof PLACES)[]).map((place) => {
       const run = open(place, optimizer, shape);
-      atOnce(run.tables.initialise(1));
+      atOnce(run.tables.rows.initialise(1));
       const random = new Random(2);
       const hotIds = Uint32Array.from(HOT_ROWS.keys());
       const replicated = run.tables instanceof ReplicatedTables ? run.tables : undefined;
@@ -151,7 +151,7 @@ for (const optimizer of OPTIMIZER_NAMES) {
     Deno.test(`listed rows are written and read with their state, all others stay: ${place}, ${optimizer}`, () => {
       const run = open(place, optimizer);
       const { tables, host, block } = run;
-      atOnce(tables.initialise(3));
+      atOnce(tables.rows.initialise(3));
       const expected = rowsOf(run, optimizer);
       const random = new Random(4);
       const stateWords = rowStateWords(optimizer, DIM);
@@ -170,7 +170,7 @@ for (const optimizer of OPTIMIZER_NAMES) {
             for (let k = 0; k < width; k++) all[row * width + k] = words[i * width + k] = row + k / 8;
           });
         }
-        tables.write(rows, block);
+        tables.rows.write(rows, block);
         assert.deepEqual(rowsOf(run, optimizer), expected);
       }
     });
