@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { open } from "lmdb";
 import type { StoreCounts } from "../../src/embedding/stores/row_store.ts";
 import type { RowLogOptions } from "../../src/embedding/stores/row_log.ts";
-import { type SavedStore, serveStore } from "../../src/embedding/stores/store_thread.ts";
+import type { RowStore } from "../../src/embedding/stores/row_store.ts";
+import { serveStore } from "../../src/embedding/stores/store_thread.ts";
 
 /** The fastest settings: the data need not survive the process. */
 const OPTIONS = {
@@ -16,7 +17,7 @@ const OPTIONS = {
   noReadAhead: true,
 } as const;
 
-function openLmdb({ directory, rows, recordWords, initial }: RowLogOptions): SavedStore {
+function openLmdb({ directory, rows, recordWords, initial }: RowLogOptions): RowStore {
   const path = join(directory!, "lmdb.mdb");
   const store = open<Uint8Array, number>({ path, ...OPTIONS });
   const bytes = 4 * recordWords;

@@ -19,7 +19,6 @@ import { StoreThread } from "../../src/embedding/stores/store_thread.ts";
 import { Interrupted } from "../../src/errors.ts";
 import { peakRssBytes } from "../../src/loop/peak_rss.ts";
 import { Trainer } from "../../src/loop/trainer.ts";
-import { rowStateWords } from "../../src/optimizer/optimizers.ts";
 import { CachedRanks } from "../../src/ranks/cached_ranks.ts";
 import { LocalRank, type RankGroup } from "../../src/ranks/rank_group.ts";
 import { sizeCache } from "../../src/ranks/tier.ts";
@@ -66,7 +65,7 @@ async function overLmdb(): Promise<RankGroup> {
   opened.defer(() => Deno.removeSync(rows, { recursive: true }));
   const store = opened.use(
     await StoreThread.start(
-      { directory: rows, tableRows, dim, stateWords: rowStateWords(optimizer, dim) },
+      { directory: rows, tableRows, dim, optimizer },
       { jobs: lookAhead + 1, rows: batchRows },
       new URL("./lmdb_worker.ts", import.meta.url),
     ),

@@ -7,10 +7,10 @@ import { Artifact, type ArtifactCheck } from "../storage/artifact.ts";
 import { breaks } from "../breaks.ts";
 import type { ArtifactWriter } from "../storage/artifact_writer.ts";
 import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
-import { denseStateWords, OPTIMIZER_NAMES, rowStateWords } from "../optimizer/optimizers.ts";
+import { denseStateWords, OPTIMIZER_NAMES, rowStateWords, rowWords } from "../optimizer/optimizers.ts";
 import { HotsetError } from "../errors.ts";
 import { pageShape } from "../embedding/stores/row_page.ts";
-import { loadSavedRows, SavedRowFile, type SavedShape } from "../embedding/stores/saved_rows.ts";
+import { loadSavedRows, SavedRowFile } from "../embedding/stores/saved_rows.ts";
 import { type SavedRows, segmentFile } from "../embedding/stores/log_segments.ts";
 import type { RowGrowth } from "../embedding/stores/row_numbers.ts";
 import { type Shard, WHOLE } from "../embedding/shard.ts";
@@ -221,7 +221,7 @@ export class Checkpoint {
     for (const { file, words } of vectorsOf(planModel(model))) {
       if (rowLog === undefined || !isOfRows(file)) artifact.expectBytes(file, 4 * words);
     }
-    const { bytes } = pageShape(model.dim + rowStateWords(model.optimizer, model.dim));
+    const { bytes } = pageShape(rowWords(model));
     for (const number of rowLog?.segments ?? []) artifact.expectMultiple(segmentFile(number), bytes);
     return new Checkpoint(artifact);
   }
@@ -279,7 +279,7 @@ export class Checkpoint {
     const { model, seed } = this.body;
     const saved = this.#inSegments;
     const weights = file === CHECKPOINT_FILES.rows;
-    if (saved !== undefined) return new SavedRowFile(saved, savedShape(model), weights ? "weights" : "state");
+    if (saved !== undefined) return new SavedRowFile(saved, model, weights ? "weights" : "state");
     const rows = this.#artifact.open(file);
     if (this.#growth === undefined) return rows;
     const width = weights ? model.dim : rowStateWords(model.optimizer, model.dim);
@@ -328,7 +328,7 @@ export class Checkpoint {
     const { full, host } = memory;
     if (saved !== undefined && full.backend === (host as Backend) && shard.hosts === 1) {
       const state = full.state === undefined ? new Float32Array(0) : host.floats(full.state);
-      loadSavedRows(saved, savedShape(model), host.floats(full.weights), state);
+      loadSavedRows(saved, model, host.floats(full.weights), state);
       return onProgress(1);
     }
     const vectors = rowsOf(memory, model);
@@ -369,10 +369,6 @@ export class Checkpoint {
 
 function isOfRows(file: CheckpointFile): boolean {
   return file === CHECKPOINT_FILES.rows || file === CHECKPOINT_FILES.rowState;
-}
-
-function savedShape({ tableRows, dim, optimizer }: ModelShape): SavedShape {
-  return { tableRows, dim, stateWords: rowStateWords(optimizer, dim) };
 }
 
 function shorten(text: string): string {

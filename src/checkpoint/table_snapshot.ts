@@ -10,7 +10,7 @@
  * step is queued) and before the chunk is marked as copied; the writer reads the journal after it has marked the chunk.
  */
 import type { RowMatrix } from "../embedding/tables.ts";
-import { rowStateWords } from "../optimizer/optimizers.ts";
+import { rowStateWords, rowWords } from "../optimizer/optimizers.ts";
 import type { HostBackend } from "../backend/backend.ts";
 import type { ModelShape } from "../model/shape.ts";
 import { alignedBytes } from "../storage/direct_file.ts";
@@ -78,8 +78,8 @@ export function newSnapshotMemory(
   };
 }
 
-function journalRowsFor({ dim, optimizer }: ModelShape, rows: number): number {
-  const most = Math.floor(MAX_JOURNAL_BYTES / (4 * (dim + rowStateWords(optimizer, dim))));
+function journalRowsFor(shape: ModelShape, rows: number): number {
+  const most = Math.floor(MAX_JOURNAL_BYTES / (4 * rowWords(shape)));
   return Math.max(MIN_JOURNAL_ROWS, Math.min(Math.ceil(rows * JOURNAL_SHARE), most));
 }
 

@@ -4,7 +4,7 @@
  */
 import type { Parts } from "../breaks.ts";
 import type { HostBackend } from "../backend/backend.ts";
-import { rowStateWords } from "../optimizer/optimizers.ts";
+import { rowStateWords, rowWords } from "../optimizer/optimizers.ts";
 import { mix } from "../random.ts";
 import type { EmbeddingShape, RowMatrix } from "./tables.ts";
 
@@ -108,10 +108,11 @@ export function* initialiseMatrix(
 /** Writes initial records of rows to `records` from `at` on: the weights, then the optimizer state, which is 0. */
 export function initialRecords(
   initial: Pick<InitialRows, "write">,
-  { dim, stateWords }: { readonly dim: number; readonly stateWords: number },
+  shape: Pick<EmbeddingShape, "dim" | "optimizer">,
 ): (row: number, records: Float32Array, at: number) => void {
+  const words = rowWords(shape);
   return (row, records, at) => {
     initial.write(row, 1, records, at);
-    records.fill(0, at + dim, at + dim + stateWords);
+    records.fill(0, at + shape.dim, at + words);
   };
 }

@@ -4,7 +4,7 @@
  * evicted ones.
  */
 import type { Backend, Buffer, DeviceBackend, Download } from "../backend/backend.ts";
-import { rowStateWords } from "../optimizer/optimizers.ts";
+import { rowWords } from "../optimizer/optimizers.ts";
 import { ownPart, type ProcessGroup } from "../parallel/process_group.ts";
 import { RowList } from "./host.ts";
 import type { RowMoves } from "./row_moves.ts";
@@ -48,12 +48,12 @@ export class RowMover {
     moves: readonly RowMoves[],
     batchRows: number,
   ) {
-    const { device, host, shape: { dim, optimizer } } = context;
+    const { device, host, shape } = context;
     this.#context = context;
     this.#matrix = matrix;
     this.#tables = tables;
     this.#moves = moves;
-    this.#rowWords = dim + rowStateWords(optimizer, dim);
+    this.#rowWords = rowWords(shape);
     const words = batchRows * this.#rowWords;
     const both = (words: number) => ({
       host: host.allocate(words, "rows to move"),

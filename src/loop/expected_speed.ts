@@ -1,6 +1,6 @@
 /** Trains a model on random batches for a moment and measures the samples/s of this machine's cores. */
 import { breaks } from "../breaks.ts";
-import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
+import { rowWords, writeStep } from "../optimizer/optimizers.ts";
 import type { Batch, BatchShape } from "../layout/batch.ts";
 import { BatchFiller } from "../layout/batch_filler.ts";
 import { SegmentSorter } from "../layout/segment_sorter.ts";
@@ -37,8 +37,7 @@ export type StepConfig = ModelSizes & Pick<TrainConfig, "batchSize">;
 
 /** A model with tables of equal size. */
 function smallPlan(config: StepConfig, { denseFeatures, tables, steps }: DataShape) {
-  const { dim, optimizer } = config;
-  const rows = Math.ceil(TABLE_WORDS / tables / (dim + rowStateWords(optimizer, dim)));
+  const rows = Math.ceil(TABLE_WORDS / tables / rowWords(config));
   return planModel(shapeOf(config, { denseFeatures, tableRows: new Array<number>(tables).fill(rows), steps }));
 }
 

@@ -1,6 +1,6 @@
 /** The training loop: batches in the scheduler's order, evaluations, checkpoints and the result. */
 import { join } from "node:path";
-import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
+import { rowWords, writeStep } from "../optimizer/optimizers.ts";
 import { lossWeight, writeLoss } from "../model/loss.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
 import { breaks } from "../breaks.ts";
@@ -367,7 +367,7 @@ export class Trainer {
     const last = { step: this.#state.step, ...await this.#measure(split) };
     const counts = group.takeCounts();
     const spent = this.#clock.total(counts);
-    const rowBytes = 4 * (shape.dim + rowStateWords(shape.optimizer, shape.dim));
+    const rowBytes = 4 * rowWords(shape);
     const best = await this.#measureBest(split) ?? last;
     const { step: _, ...metrics } = best;
     return {

@@ -24,6 +24,11 @@ export function rowStateWords(optimizer: OptimizerName, dim: number): number {
   return OPTIMIZERS[optimizer].rowStateWords(dim);
 }
 
+/** Words of an embedding row with its optimizer state. */
+export function rowWords({ dim, optimizer }: { readonly dim: number; readonly optimizer: OptimizerName }): number {
+  return dim + rowStateWords(optimizer, dim);
+}
+
 /** State words of `words` dense parameters. */
 export function denseStateWords(optimizer: OptimizerName, weights: number): number {
   return OPTIMIZERS[optimizer].denseStateWords(weights);

@@ -1,6 +1,6 @@
 /** Builds a profile: chooses the hot rows, and measures their coverage by the dataset's exact counts. */
 import { ArtifactWriter } from "../storage/artifact_writer.ts";
-import { type OptimizerName, rowStateWords } from "../optimizer/optimizers.ts";
+import { type OptimizerName, rowWords } from "../optimizer/optimizers.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { cannot } from "../errors.ts";
 import { ALONE } from "../parallel/host_group.ts";
@@ -52,7 +52,7 @@ export async function profileDataset(dataset: Dataset, options: ProfileOptions):
       fail(`the sample rate ${sampleRate} is not above 0 and at most 100 percent`);
     }
   });
-  const bytesPerRow = 4 * (dim + rowStateWords(optimizer, dim));
+  const bytesPerRow = 4 * rowWords({ dim, optimizer });
   const plan = await planHotRows(dataset, { dim, bytesPerRow, hotMemory, sampleRate, seed, group, onProgress });
   const hotRows = await plan.rule.select();
 

@@ -8,7 +8,7 @@ import { Batch, batchSections } from "../layout/batch.ts";
 import { Command, Rank } from "./rank.ts";
 import { DeviceCache } from "../embedding/device_cache.ts";
 import { RowMoves } from "../embedding/row_moves.ts";
-import { rowStateWords } from "../optimizer/optimizers.ts";
+import { rowWords } from "../optimizer/optimizers.ts";
 import { allocateOnDevice, allocateTrainState, type TrainState, type TrainStateOptions } from "./train_state.ts";
 
 /** Bytes by purpose. */
@@ -101,7 +101,7 @@ export function countStep(options: CountOptions, { distinct, hot, fetched = 0 }:
   // All views of a host share memory, so that a value written to a slot's header is read with its batch.
   const host = new CountingBackend();
   const pooledWords = batchShape.batchSize * batchShape.tables * shape.dim;
-  const cachedWords = distinct * (shape.dim + rowStateWords(shape.optimizer, shape.dim) + 4);
+  const cachedWords = distinct * (rowWords(shape) + 4);
   host.floats({ words: Math.max(batchSections(batchShape).capacity, pooledWords, cachedWords) });
   const mostDistinct = { hot: distinct, cold: distinct };
   const { device, state, ranks, groups } = openCounted({ ...options, cache, mostDistinct }, host);

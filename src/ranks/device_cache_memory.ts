@@ -7,17 +7,17 @@ import type { RowMatrix } from "../embedding/tables.ts";
 import { UsageError } from "../errors.ts";
 import { bytes, count } from "../format.ts";
 import type { ModelPlan } from "../model/shape.ts";
-import { rowStateWords } from "../optimizer/optimizers.ts";
+import { rowWords } from "../optimizer/optimizers.ts";
 import type { ProcessGroups } from "../parallel/process_group.ts";
 import { allocateMatrix, type RankState, type TrainStateOptions } from "./train_state.ts";
 
 /** Rows of the cache within a budget. Throws UsageError if two batches of rows do not fit. */
 export function sizeDeviceCache(
-  { rows, shape: { dim, optimizer } }: ModelPlan,
+  { rows, shape }: ModelPlan,
   { batchShape, mostDistinct }: Pick<TrainStateOptions, "batchShape" | "mostDistinct">,
   budget: number,
 ): DeviceCacheSizes {
-  const rowBytes = 4 * (dim + rowStateWords(optimizer, dim));
+  const rowBytes = 4 * rowWords(shape);
   const batchRows = Math.max(1, mostDistinct?.cold ?? batchShape.lookupCapacity);
   const least = 2 * batchRows;
   const slots = Math.floor(budget / rowBytes);

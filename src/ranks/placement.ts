@@ -11,7 +11,6 @@ import { type Shard, WHOLE } from "../embedding/shard.ts";
 import { StoreThread } from "../embedding/stores/store_thread.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { count, percent } from "../format.ts";
-import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { cpuPrecision, needsDevice } from "../config/placement_options.ts";
 import type { Report } from "../events/events.ts";
@@ -288,7 +287,7 @@ async function startStore(
   opening: DisposableStack,
 ): Promise<StoreThread> {
   const directory = files && opening.use(files(shard.host)).path;
-  const options = { directory, tableRows, shard, dim, stateWords: rowStateWords(optimizer, dim) };
+  const options = { directory, tableRows, shard, dim, optimizer };
   return opening.use(await StoreThread.start(options, { jobs: lookAhead + 1, rows: batchRows }));
 }
 

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import type { CpuPrecision } from "../backend/backend.ts";
 import type { MemoryBudget } from "../config/memory_budget.ts";
-import { rowStateWords } from "../optimizer/optimizers.ts";
+import { rowWords } from "../optimizer/optimizers.ts";
 import { attempt, UsageError } from "../errors.ts";
 import { AtomicDirectory } from "../storage/atomic_directory.ts";
 import { removeIfEmpty } from "../storage/disk.ts";
@@ -86,8 +86,8 @@ interface BatchSizes {
 }
 
 /** Bytes of all rows with their optimizer state. */
-export function tableBytes({ rows, shape: { dim, optimizer } }: ModelPlan): number {
-  return 4 * rows * (dim + rowStateWords(optimizer, dim));
+export function tableBytes({ rows, shape }: ModelPlan): number {
+  return 4 * rows * rowWords(shape);
 }
 
 /**
@@ -110,9 +110,8 @@ export function sizeCache(
   resident: number,
   room: number = memoryRoom(),
 ): CacheSizes | undefined {
-  const { shape: { dim, optimizer } } = plan;
   const rows = Math.ceil(plan.rows / hosts);
-  const rowBytes = 4 * (dim + rowStateWords(optimizer, dim));
+  const rowBytes = 4 * rowWords(plan.shape);
   const batchRows = Math.max(1, mostDistinct?.cold ?? batchShape.lookupCapacity);
   const least = 2 * batchRows;
   const sizes = (slots: number) => ({ slots: Math.max(least, slots), batchRows, lookAhead });
@@ -123,7 +122,7 @@ export function sizeCache(
     const forRows = memory.share * tables - PLACE_BYTES * rows;
     return memory.share === 1 ? undefined : sizes(Math.floor(forRows / slotBytes));
   }
-  const exchanges = hosts > 1 ? 4 * exchangeWords(dim, batchShape, processes) : 0;
+  const exchanges = hosts > 1 ? 4 * exchangeWords(plan.shape.dim, batchShape, processes) : 0;
   const steps = processes * stepBytes(plan, batchShape, ranks, precision);
   const rest = resident + FIXED_BYTES + threads * THREAD_BYTES + steps + exchanges;
   const budget = memory?.bytes ?? resident + room;

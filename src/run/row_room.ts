@@ -6,7 +6,7 @@ import type { Dataset } from "../dataset/dataset.ts";
 import { maxLogBytes } from "../embedding/stores/log_sizes.ts";
 import { codeOf } from "../errors.ts";
 import type { ModelPlan } from "../model/shape.ts";
-import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
+import { denseStateWords, rowWords } from "../optimizer/optimizers.ts";
 
 const CHUNK_SAMPLES = 65_536;
 /** Without checkpoints, space is needed for the rows alone. */
@@ -53,13 +53,12 @@ function bytesOf(
   from: Checkpoint | undefined,
   hosts: number,
 ): number {
-  const { dim, optimizer } = shape;
-  const dense = 4 * (denseWords + denseStateWords(optimizer, denseWords));
+  const dense = 4 * (denseWords + denseStateWords(shape.optimizer, denseWords));
   const begun = from?.savedRows;
   const segments = begun?.segments.reduce((sum, { bytes }) => sum + bytes, 0) ?? 0;
   const written = from !== undefined && begun === undefined ? rows : touched;
   const created = begun?.numbers?.next ?? rows;
-  return dense + segments + hosts * maxLogBytes(written / hosts, created, dim + rowStateWords(optimizer, dim));
+  return dense + segments + hosts * maxLogBytes(written / hosts, created, rowWords(shape));
 }
 
 /** Maximum number of rows that samples of the train split can look up. */

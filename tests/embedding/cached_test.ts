@@ -196,7 +196,7 @@ async function compare(host: HostBackend, tested: Case, lookAhead: number, share
     directory: directory.path,
     tableRows: TABLE_ROWS,
     dim: DIM,
-    stateWords: rowStateWords(optimizer, DIM),
+    optimizer,
   };
   using store = await StoreThread.start(options, { jobs: lookAhead + 1, rows: batchRows });
   const matrix = matrixOf(host, slots + batchRows, optimizer);

@@ -1,5 +1,6 @@
 /** The store of rows that do not fit in the fast memory. */
 import { HotsetError } from "../../errors.ts";
+import type { LogSegmentEntry, SavedRows } from "./log_segments.ts";
 
 /** Counters since the store was opened. */
 export interface StoreCounts {
@@ -19,8 +20,10 @@ export interface StoreCounts {
  * the last record written. A row that was never written has its initial value.
  */
 export interface RowStore extends Disposable {
-  readonly rows: number;
-  readonly recordWords: number;
+  /** How it reads and writes, for messages. */
+  readonly name: string;
+  /** Size of its files. */
+  readonly diskBytes: number;
   readonly counts: Readonly<StoreCounts>;
   /** Fills records (count, recordWords) with rows `rows[0]` to `rows[count - 1]`. Throws HotsetError. */
   read(rows: Uint32Array, count: number, records: Float32Array): void;
@@ -28,6 +31,10 @@ export interface RowStore extends Disposable {
   write(rows: Uint32Array, count: number, records: Float32Array): void;
   /** Forgets all written rows: every row has its initial value again. */
   clear(): void;
+  /** Loads the rows of a checkpoint. */
+  adopt(saved: SavedRows): void;
+  /** Writes all changes to segments that never change again. */
+  seal(): LogSegmentEntry[];
 }
 
 /** A row to be written contains a non-finite number. */

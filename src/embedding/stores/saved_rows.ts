@@ -1,19 +1,14 @@
 /** Reads the rows in segments of a checkpoint as one matrix; rows that are in no segment are computed. */
+import { rowStateWords, rowWords } from "../../optimizer/optimizers.ts";
 import { initialRecords, InitialRows } from "../initialise.ts";
+import type { EmbeddingShape } from "../tables.ts";
 import { RowLog } from "./row_log.ts";
 import type { SavedRows } from "./log_segments.ts";
-
-/** Shape of rows. */
-export interface SavedShape {
-  readonly tableRows: readonly number[];
-  readonly dim: number;
-  readonly stateWords: number;
-}
 
 /** Computes the initial values of rows in tables of this shape. */
 export function initialRowsOf(
   { seed, numbers }: Pick<SavedRows, "seed" | "numbers">,
-  shape: Pick<SavedShape, "tableRows" | "dim">,
+  shape: Pick<EmbeddingShape, "tableRows" | "dim">,
 ): Pick<InitialRows, "write"> {
   return numbers?.initialRows(shape.dim) ?? new InitialRows(shape, seed);
 }
@@ -21,11 +16,11 @@ export function initialRowsOf(
 /** Words of records read at a time. */
 const CHUNK_WORDS = 8 << 20;
 
-function newLog(saved: SavedRows, shape: SavedShape): RowLog {
+function newLog(saved: SavedRows, shape: EmbeddingShape): RowLog {
   return new RowLog({
     directory: undefined,
     rows: shape.tableRows.reduce((sum, count) => sum + count, 0),
-    recordWords: shape.dim + shape.stateWords,
+    recordWords: rowWords(shape),
     initial: initialRecords(initialRowsOf(saved, shape), shape),
   });
 }
@@ -40,11 +35,11 @@ export class SavedRowFile implements Disposable {
   #records = new Float32Array(0);
 
   /** Reads all segments. Throws HotsetError. */
-  constructor(saved: SavedRows, shape: SavedShape, part: "weights" | "state") {
-    const { dim, stateWords } = shape;
-    this.#width = part === "weights" ? dim : stateWords;
+  constructor(saved: SavedRows, shape: EmbeddingShape, part: "weights" | "state") {
+    const { dim, optimizer } = shape;
+    this.#width = part === "weights" ? dim : rowStateWords(optimizer, dim);
     this.#at = part === "weights" ? 0 : dim;
-    this.#rows = new Uint32Array(Math.max(1, Math.floor(CHUNK_WORDS / (dim + stateWords))));
+    this.#rows = new Uint32Array(Math.max(1, Math.floor(CHUNK_WORDS / rowWords(shape))));
     this.#log = newLog(saved, shape);
     try {
       this.#log.adopt(saved);
@@ -82,8 +77,14 @@ export class SavedRowFile implements Disposable {
 }
 
 /** Fills the matrices of all weights and of all optimizer state, in one pass over the segments. Throws HotsetError. */
-export function loadSavedRows(saved: SavedRows, shape: SavedShape, weights: Float32Array, state: Float32Array): void {
-  const { dim, stateWords } = shape;
+export function loadSavedRows(
+  saved: SavedRows,
+  shape: EmbeddingShape,
+  weights: Float32Array,
+  state: Float32Array,
+): void {
+  const { dim, optimizer } = shape;
+  const stateWords = rowStateWords(optimizer, dim);
   using log = newLog(saved, shape);
   initialRowsOf(saved, shape).write(0, log.rows, weights, 0);
   state.fill(0);

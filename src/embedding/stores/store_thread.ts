@@ -4,6 +4,7 @@
  */
 import { HotsetError } from "../../errors.ts";
 import { Mailbox } from "../../threads/mailbox.ts";
+import { rowWords } from "../../optimizer/optimizers.ts";
 import { initialRecords } from "../initialise.ts";
 import { rowsOf, type Shard, WHOLE } from "../shard.ts";
 import type { LogSegmentEntry, SavedRows } from "./log_segments.ts";
@@ -12,17 +13,14 @@ import { RowLog, type RowLogOptions } from "./row_log.ts";
 import { RowNumbers } from "./row_numbers.ts";
 import { NotFiniteRow, type RowStore, type StoreCounts } from "./row_store.ts";
 import { initialRowsOf } from "./saved_rows.ts";
+import type { EmbeddingShape } from "../tables.ts";
 
 /** The message that starts the thread. */
-export interface StoreOptions {
+export interface StoreOptions extends EmbeddingShape {
   /** Directory of its segments; undefined if it only reads those of checkpoints. */
   readonly directory: string | undefined;
-  readonly tableRows: readonly number[];
   /** The host whose rows the store has; default all. */
   readonly shard?: Shard | undefined;
-  readonly dim: number;
-  /** Words of optimizer state of a row, which are initially 0. */
-  readonly stateWords: number;
 }
 
 /** Maximum number of pending jobs, and of rows that each writes and reads. */
@@ -70,7 +68,6 @@ const DISK_BYTES = COUNTS.length;
 
 /** The trainer's side. */
 export class StoreThread implements Disposable {
-  readonly recordWords: number;
   /** How the store reads and writes, as text. */
   readonly name: string;
   readonly #memory: StoreMemory;
@@ -81,8 +78,6 @@ export class StoreThread implements Disposable {
   waitedMs = 0;
 
   private constructor(memory: StoreMemory, mailbox: Mailbox, worker: Worker, name: string) {
-    const { dim, stateWords } = memory.options;
-    this.recordWords = dim + stateWords;
     this.#memory = memory;
     this.#mailbox = mailbox;
     this.#worker = worker;
@@ -99,7 +94,7 @@ export class StoreThread implements Disposable {
     body: URL = new URL("./store_worker.ts", import.meta.url),
   ): Promise<StoreThread> {
     const words = (count: number) => new SharedArrayBuffer(4 * count);
-    const recordWords = options.dim + options.stateWords;
+    const recordWords = rowWords(options);
     const mailbox = new Mailbox(WORDS);
     const memory: StoreMemory = {
       options,
@@ -238,34 +233,22 @@ export class StoreThread implements Disposable {
   }
 }
 
-/** A store that checkpoints are made of. */
-export interface SavedStore extends RowStore {
-  /** How it reads and writes, for messages. */
-  readonly name: string;
-  /** Size of its files. */
-  readonly diskBytes: number;
-  /** Loads the rows of a checkpoint. */
-  adopt(saved: SavedRows): void;
-  /** Writes all changes to segments that never change again. */
-  seal(): LogSegmentEntry[];
-}
-
 /** The store's side: works until it is stopped. Reports errors through the mailbox. */
 export function serveStore(
   memory: StoreMemory,
   ready: (name: string) => void,
-  open: (options: RowLogOptions) => SavedStore = (options) => new RowLog(options),
+  open: (options: RowLogOptions) => RowStore = (options) => new RowLog(options),
 ): void {
   const { options } = memory;
   const mailbox = new Mailbox(memory.mailbox);
-  const { directory, shard, dim, stateWords } = options;
+  const { directory, shard } = options;
   const rows = options.tableRows.reduce((sum, count) => sum + count, 0);
   const initialOf = (saved: Pick<SavedRows, "seed" | "numbers">) =>
     initialRecords(initialRowsOf(saved, options), options);
   let initial = initialOf({ seed: 0 });
   try {
     using store = open({
-      ...{ directory, rows, shard, recordWords: dim + stateWords },
+      ...{ directory, rows, shard, recordWords: rowWords(options) },
       initial: (row, records, at) => initial(row, records, at),
     });
     ready(store.name);
@@ -279,7 +262,7 @@ export function serveStore(
 }
 
 function serve(
-  store: SavedStore,
+  store: RowStore,
   { options, counts, jobs, figures, saved }: StoreMemory,
   mailbox: Mailbox,
   setInitial: (saved: Pick<SavedRows, "seed" | "numbers">) => void,
