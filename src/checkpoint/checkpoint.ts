@@ -133,7 +133,6 @@ export interface DenseMemory {
   readonly denseState: Buffer | undefined;
 }
 
-/** The buffers of a model. */
 export interface ModelMemory extends DenseMemory {
   readonly full: RowMatrix;
   readonly host: HostBackend;
@@ -201,7 +200,6 @@ export function checkpointBytes(plan: ModelPlan): number {
   return vectorsOf(plan).reduce((sum, { words }) => sum + 4 * words, 0);
 }
 
-/** A checkpoint on disk. */
 export class Checkpoint {
   readonly body: CheckpointBody;
   readonly #artifact: Artifact<CheckpointBody>;
@@ -232,7 +230,6 @@ export class Checkpoint {
     return this;
   }
 
-  /** Its directory. */
   get directory(): string {
     return this.#artifact.directory;
   }

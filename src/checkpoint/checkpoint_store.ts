@@ -18,7 +18,6 @@ const STEP_CHECKPOINT = /^step-(\d+)$/;
 
 /** Locations at which a checkpoint is stored, in addition to `last`. */
 export interface CheckpointPlaces {
-  /** Directory of the run. */
   readonly run: string;
   readonly best: boolean;
   /** True to store it under the name of its step too. */

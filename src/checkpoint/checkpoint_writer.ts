@@ -34,7 +34,6 @@ export interface WriterMemory {
   /** The dense parameters and their optimizer state at the step of the checkpoint. */
   readonly dense: Float32Array;
   readonly denseState: Float32Array | undefined;
-  /** Memory of the mailbox. */
   readonly mailbox: SharedArrayBuffer;
   /** Maximum share of its time that the worker spends copying rows; 1 for no limit. */
   readonly takingShare: number;
@@ -51,7 +50,6 @@ export interface TrainedModel {
   };
   /** Its `onWrite` is called with the rows that are about to change. */
   readonly tables: Pick<TableCoordinator, "onWrite">;
-  /** Number of ranks. */
   readonly ranks: number;
   /** True if threads of this process can read the full tables, or their mirror. */
   readonly canReadTables: boolean;
@@ -64,13 +62,11 @@ export interface TrainedModel {
 /** Milliseconds between two looks at a checkpoint in progress. */
 const LOOK_MS = 5;
 
-/** A checkpoint to write. */
 export interface WriterOrder {
   readonly places: CheckpointPlaces;
   readonly body: CheckpointBody;
 }
 
-/** A completed checkpoint. */
 export interface WrittenCheckpoint {
   readonly step: number;
   readonly bytes: number;

@@ -18,7 +18,6 @@ export interface SavedLog {
   segments: number[];
 }
 
-/** Its schema. */
 export const savedLog: z.ZodType<SavedLog> = z.object({
   seed: z.number().int().optional(),
   segments: z.array(z.number().int().positive()),

@@ -163,7 +163,6 @@ export class SnapshotTaker {
     this.#state = words(2 ** memory.chunkShift * memory.stateWords);
   }
 
-  /** Number of chunks. */
   get chunks(): number {
     return this.#memory.taken.length;
   }

@@ -10,7 +10,6 @@ export type MemoryBudget = { readonly bytes: number } | { readonly share: number
 
 const EXPECTED = "must be { bytes }, of the whole process, or { share }, from 0 to 1 of the tables with their state";
 
-/** A valid budget. */
 export const memoryBudget: z.ZodType<MemoryBudget> = z.custom<MemoryBudget>(isBudget, EXPECTED);
 
 function isBudget(value: unknown): boolean {

@@ -81,7 +81,6 @@ export const PROFILED = ["train", "import", "plan", "profile", "layout"];
 
 // The error of these types states the complete range, whichever bound is violated.
 
-/** A whole number. */
 export function whole(from: number, to = Infinity): z.ZodNumber {
   const expected = `must be a whole number from ${from}${to === Infinity ? "" : ` to ${to}`}`;
   const lower = z.number(expected).int(expected).min(from, expected);
@@ -100,13 +99,11 @@ export function number(expected: string, from: number, to = Infinity, withFrom =
   return to === Infinity ? lower : lower.max(to, words);
 }
 
-/** One of a few names. */
 export function oneOf<const T extends readonly string[]>(names: T): z.ZodEnum<{ [K in T[number]]: K }> {
   return z.enum(names, `must be ${names.slice(0, -1).join(", ")} or ${names.at(-1)}`);
 }
 
 const WIDTHS = "must be a list of whole numbers from 1";
-/** Widths of layers. */
 export const widths = z.array(z.number(WIDTHS).int(WIDTHS).min(1, WIDTHS), WIDTHS).min(1, WIDTHS);
 
 /** Parses a number of bytes with a unit. Throws an error that states the syntax. */

@@ -27,7 +27,6 @@ export const TRAIN_OPTIONS: OptionsOf<TrainConfig> = {
   seed,
 };
 
-/** The options as a list. */
 export const TRAIN_OPTION_LIST = Object.entries(TRAIN_OPTIONS) as [ConfigKey, TrainOption][];
 
 /** The name of an option on the command line: `--ranks` of `--ranks <n>`. */

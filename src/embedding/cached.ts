@@ -35,7 +35,6 @@ export interface RowCache {
   readonly lookAhead: number;
 }
 
-/** What the tables depend on. */
 export type CachedContext = Pick<TableContext, "host" | "shape" | "batchShape">;
 
 /** Counters since the run began. */

@@ -12,7 +12,6 @@ import { LookAheadPlan, type PlanOptions } from "./look_ahead_plan.ts";
 import type { RowMoves } from "./row_moves.ts";
 import type { HostRows } from "./tables.ts";
 
-/** Sizes of the cache. */
 export interface DeviceCacheSizes {
   /** Positions of the matrix for rows in training; those after them are for rows that are only read. */
   readonly slots: number;

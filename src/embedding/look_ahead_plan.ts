@@ -20,7 +20,6 @@
  */
 import { mix } from "../random.ts";
 
-/** Parameters of a plan. */
 export interface PlanOptions {
   /** Positions of the matrix; at least twice `batchRows`, so that a batch can be fetched while another one trains. */
   readonly slots: number;

@@ -36,7 +36,6 @@ export interface ReplicaLists {
   readonly segments: Buffer;
 }
 
-/** The exchange of one replica. */
 export class ReplicaExchange {
   readonly kind: ExchangeKind;
   readonly #context: TableContext;

@@ -43,7 +43,6 @@ export class RowMoves {
     this.#words[FETCHED] = count;
   }
 
-  /** Number of rows. */
   get count(): number {
     return this.written + this.fetched;
   }

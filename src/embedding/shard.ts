@@ -14,7 +14,6 @@ export function rowsOf({ host, hosts }: Shard, rows: number): number {
   return Math.ceil((rows - host) / hosts);
 }
 
-/** True if the row is in the shard. */
 export function holds({ host, hosts }: Shard, row: number): boolean {
   return row % hosts === host;
 }

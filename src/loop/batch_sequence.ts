@@ -10,7 +10,6 @@ const ORDER_STREAM = 3;
 /** Maximum number of steps that are queued but not done. */
 const STEPS_IN_FLIGHT = 16;
 
-/** Options of the sequence. */
 export interface SequenceOptions {
   readonly config: TrainConfig;
   readonly layout: Layout;

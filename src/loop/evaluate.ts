@@ -96,7 +96,6 @@ export async function evaluateSplit(
   return await evaluationOf(await scoreSplit(group, dataset, split, limit));
 }
 
-/** Metrics of scores. */
 export async function evaluationOf({ logits, labels, weights, groups, deadUnits }: Scores): Promise<Evaluation> {
   const order = sortedOrder(logits);
   const metrics = await inParts(metricParts(logits, labels, order, groups, weights));

@@ -64,7 +64,6 @@ export interface TrainerOptions {
   readonly signal: AbortSignal;
 }
 
-/** One training run. */
 export class Trainer {
   readonly #options: TrainerOptions;
   readonly #group: RankGroup;
@@ -154,7 +153,6 @@ export class Trainer {
     return this.#options.dataset.body.tables.map(({ name }) => name);
   }
 
-  /** Steps of all epochs. */
   get #steps(): number {
     return this.#options.config.epochs * this.#sequence.batches;
   }

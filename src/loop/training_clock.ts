@@ -21,7 +21,6 @@ export class TrainingClock {
     this.#before = before;
   }
 
-  /** Counts the samples of a step. */
   step(samples: number): void {
     this.#samples += samples;
   }

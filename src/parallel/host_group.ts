@@ -20,7 +20,6 @@ const PEER_FAILED = 2;
 /** An operation that is complete when it is returned. */
 export const DONE: Work = { wait() {} };
 
-/** A rank's place in a group. */
 export type GroupPlace = Pick<ProcessGroup, "rank" | "size" | "localRank" | "localSize" | "sharesMemory">;
 
 /** A group over host memory. */
@@ -88,7 +87,6 @@ export abstract class HostGroup implements ProcessGroup {
   }
 }
 
-/** A group of size one. */
 class Alone extends HostGroup {
   barrier(): void {}
 

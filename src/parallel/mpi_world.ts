@@ -114,7 +114,6 @@ function timeoutSeconds(): number {
 
 /** Position of a process among all. */
 interface ProcessPosition {
-  /** Number of its machine. */
   readonly machine: number;
   readonly localRank: number;
   readonly localSize: number;

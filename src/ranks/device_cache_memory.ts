@@ -29,7 +29,6 @@ export function sizeDeviceCache(
   );
 }
 
-/** The cache on the device of one rank. */
 export interface CachedOnDevice {
   /** Its slots, and rows for a batch that is only scored. */
   readonly matrix: RowMatrix;

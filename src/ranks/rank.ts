@@ -48,7 +48,6 @@ interface Slot {
   readonly logits: Float32Array;
 }
 
-/** One rank. */
 export class Rank {
   readonly #state: RankState;
   readonly #groups: ProcessGroups<Buffer>;

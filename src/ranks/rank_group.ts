@@ -31,7 +31,6 @@ const LOOK_MS = 5;
 /** All ranks of a run, as the coordinator sees them. */
 export abstract class RankGroup implements AsyncDisposable {
   readonly memory: TrainState;
-  /** Ranks of the run. */
   readonly ranks: number;
   /** Name of what computes. */
   device: string;

@@ -110,7 +110,6 @@ export function mapBuffers<A, MA, B, MB>(
   };
 }
 
-/** The buffers of one rank. */
 export interface RankState extends TrainBuffers<Buffer, RowMatrix>, TableMemory {
   readonly plan: ModelPlan;
   readonly batchShape: BatchShape;
@@ -218,7 +217,6 @@ export function allocateMatrix({ shape }: ModelPlan, backend: Backend, rows: num
   };
 }
 
-/** Dense parameters and their optimizer state. */
 function allocateVectors({ plan: { shape, denseWords } }: TrainStateOptions, backend: Backend) {
   const stateWords = denseStateWords(shape.optimizer, denseWords);
   return {

@@ -59,7 +59,6 @@ const OVER: Partial<Record<RunState, string>> = { ended: "there already", diverg
 
 /** A run for a thread. */
 export interface SweepTask {
-  /** Directory of the dataset. */
   readonly dataset: string;
   /** Undefined to resume the run. */
   readonly config: TrainConfig | undefined;

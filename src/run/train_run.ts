@@ -137,7 +137,6 @@ export async function trainRun(
   return result;
 }
 
-/** Properties of a layout's batches. */
 function batchesOf({ shape, hotRows, body }: Layout): PlacementBatches {
   return { batchShape: shape, hotRows, mostDistinct: body.mostDistinct };
 }

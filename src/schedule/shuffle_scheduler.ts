@@ -46,7 +46,6 @@ export interface SchedulerState {
 
 const count = z.number().int().nonnegative();
 
-/** Schema of the scheduler's state. */
 export const schedulerState: z.ZodType<SchedulerState> = z.object({
   rate: z.number().min(MIN_RATE).max(MAX_RATE),
   falls: count,

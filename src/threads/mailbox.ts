@@ -71,7 +71,6 @@ export class Mailbox {
     for (let at = 0; at < this.words.length; at++) Atomics.notify(this.words, at);
   }
 
-  /** True if a thread has failed. */
   get failed(): boolean {
     return Atomics.load(this.#all, FAILED) > 0;
   }

@@ -25,7 +25,6 @@ type RingControl = Int32Array<SharedArrayBuffer>;
 
 /** The slots as every thread sees them. */
 class WorkSlots {
-  /** The words of each slot. */
   readonly words: readonly Int32Array[];
   readonly #control: RingControl;
   readonly #work: Work;
@@ -76,7 +75,6 @@ function stateOf(slot: number): number {
   return FIRST_SLOT + SLOT_WORDS * slot;
 }
 
-/** Threads that work for a ring. */
 export interface RingThreads {
   /** The module they run, which calls `serveRing`. */
   readonly module: URL;
@@ -119,7 +117,6 @@ export class WorkRing implements Disposable {
     return this.#slots.words[slot];
   }
 
-  /** Submits a slot that is free. */
   submit(slot: number): void {
     Atomics.store(this.#control, stateOf(slot), SlotState.submitted);
     this.#announce();

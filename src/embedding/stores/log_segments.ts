@@ -59,7 +59,6 @@ export function transferFault(result: number, writing: boolean): string {
   return ERRORS[-result] ?? `error ${-result}`;
 }
 
-/** The name of a segment's file. */
 export function segmentFile(number: number): string {
   return `rows-${number}.log`;
 }

@@ -17,7 +17,6 @@ const MAX_HOSTS = 48;
 
 /** What determines the sizes. */
 export interface LogContent {
-  /** Number of all rows. */
   readonly rows: number;
   /** Number of rows that were created, dropped ones included, if tables have grown; segments never become smaller. */
   readonly created?: number | undefined;
@@ -27,7 +26,6 @@ export interface LogContent {
   readonly segmentBytes?: number | undefined;
 }
 
-/** Sizes of a log. */
 export interface LogSizes {
   /** Pages of a segment, a multiple of a buffer's, so that a buffer never contains pages of two segments. */
   readonly segmentPages: number;
@@ -36,7 +34,6 @@ export interface LogSizes {
   readonly segmentLimit: number;
 }
 
-/** Pages of a buffer. */
 export function bufferPagesOf({ bytes }: PageShape): number {
   return Math.max(2, Math.floor(GATHER_BYTES / bytes));
 }

@@ -38,7 +38,6 @@ import {
 import { bufferPagesOf, type LogContent, logSizes, SPACE } from "./log_sizes.ts";
 import { openTransfers, type Transfers } from "./transfers.ts";
 
-/** Options of a log. */
 export interface RowLogOptions extends Omit<LogContent, "created"> {
   /** Directory of its segments; undefined for a log that only reads those of a checkpoint. */
   readonly directory: string | undefined;
@@ -82,7 +81,6 @@ export class RowLog implements RowStore {
   #current = -1;
   #page = -1;
   #filled = 0;
-  /** Number of the next segment. */
   #nextNumber: number;
   /** Requests of a read, sorted by position: `place * MAX_REQUESTS + index`. */
   #requests = new Float64Array(0);
@@ -116,7 +114,6 @@ export class RowLog implements RowStore {
     return `${this.#transfers.name}${this.#direct ? "" : ", through the page cache"}`;
   }
 
-  /** Bytes of its segments. */
   get diskBytes(): number {
     return this.#segments.reduce((sum, segment) => sum + (segment?.pages ?? 0), 0) * this.#pageBytes;
   }

@@ -174,7 +174,6 @@ export class RowNumbers {
     throw new HotsetError(`Cannot grow: ${next} rows have been created, and at most ${NO_ROW - 1} are supported`);
   }
 
-  /** The number of a row. */
   numberOf(row: number): number {
     const run = this.#runOfRow.lastAtMost(row);
     return this.#word(run, NUMBER) + row - this.#firstRows[run];

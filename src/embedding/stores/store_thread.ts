@@ -41,7 +41,6 @@ export interface RowJob {
 interface StoreMemory {
   readonly options: StoreOptions;
   readonly jobs: readonly RowJob[];
-  /** Memory of their mailbox. */
   readonly mailbox: SharedArrayBuffer;
   /** By job: number of rows that it writes and reads. */
   readonly counts: Int32Array<SharedArrayBuffer>;

@@ -33,7 +33,6 @@ export class SerialTransfers implements Transfers {
   readonly #memory: Uint8Array;
   #tag: number | undefined;
 
-  /** Transfers to and from this memory. */
   constructor(memory: Uint8Array) {
     this.#memory = memory;
   }
