@@ -155,17 +155,9 @@ export class ReplicaCoordinator extends TableCoordinator {
   /** Copies the rows that hot batches changed to the full tables. */
   override flush(): void {
     const { hotRows, moveRows, moveHotIds } = this.#lists;
-    const changed = this.#changedInReplica;
-    let count = 0;
-    for (let word = 0; word < changed.length; word++) {
-      for (let bits = changed[word]; bits !== 0; bits &= bits - 1) {
-        const hotId = 32 * word + 31 - Math.clz32(bits & -bits);
-        moveRows[count] = hotRows[hotId];
-        moveHotIds[count++] = hotId;
-      }
-    }
-    changed.fill(0);
+    const count = takeBits(this.#changedInReplica, moveHotIds);
     if (count === 0) return;
+    for (let i = 0; i < count; i++) moveRows[i] = hotRows[moveHotIds[i]];
     this.onWrite(moveRows, 0, 1, count);
     this.#lists.move("push", count);
   }
@@ -173,16 +165,8 @@ export class ReplicaCoordinator extends TableCoordinator {
   /** Copies the hot rows that cold batches changed to the replica. */
   override refresh(): void {
     const { moveRows, moveHotIds } = this.#lists;
-    const changed = this.#changedInFull;
-    let count = 0;
-    for (let word = 0; word < changed.length; word++) {
-      for (let bits = changed[word] & this.#index.bits[word]; bits !== 0; bits &= bits - 1) {
-        const row = 32 * word + 31 - Math.clz32(bits & -bits);
-        moveRows[count] = row;
-        moveHotIds[count++] = this.#index.id(row);
-      }
-    }
-    changed.fill(0);
+    const count = takeBits(this.#changedInFull, moveRows, this.#index.bits);
+    for (let i = 0; i < count; i++) moveHotIds[i] = this.#index.id(moveRows[i]);
     if (count > 0) this.#lists.move("pull", count);
   }
 
@@ -191,4 +175,16 @@ export class ReplicaCoordinator extends TableCoordinator {
     this.#changedInReplica.fill(0);
     this.#hot = undefined;
   }
+}
+
+/** Lists the numbers of the bits of `words` that `mask` has too, ascending, and clears all. Returns how many are listed. */
+function takeBits(words: Uint32Array, list: Uint32Array, mask = words): number {
+  let count = 0;
+  for (let word = 0; word < words.length; word++) {
+    for (let bits = words[word] & mask[word]; bits !== 0; bits &= bits - 1) {
+      list[count++] = 32 * word + 31 - Math.clz32(bits & -bits);
+    }
+  }
+  words.fill(0);
+  return count;
 }

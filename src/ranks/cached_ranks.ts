@@ -117,7 +117,7 @@ export class CachedRanks extends RankGroup {
     for (; this.#unfinished > left; this.#unfinished--) this.#cached.finish();
   }
 
-  waitForSlot(slot: number): void {
+  override waitForSlot(slot: number): void {
     this.#ranks.waitForSlot(slot);
   }
 

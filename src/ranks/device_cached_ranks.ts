@@ -57,7 +57,7 @@ export class DeviceCachedRanks extends RankGroup {
     this.#ranks.drain();
   }
 
-  waitForSlot(slot: number): void {
+  override waitForSlot(slot: number): void {
     this.#ranks.waitForSlot(slot);
   }
 

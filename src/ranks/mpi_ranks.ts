@@ -161,8 +161,6 @@ export class MpiRanks extends RankGroup {
     this.#world.barrier();
   }
 
-  waitForSlot(): void {}
-
   /** True if the tables are sharded over hosts. */
   get #isSharded(): boolean {
     return this.memory.exchanges !== undefined;

@@ -296,8 +296,8 @@ export abstract class RankGroup implements AsyncDisposable {
   protected abstract settle(): void;
   /** Waits until all ranks, but not their devices, have done the last command to move cached rows. */
   waitForMoves(): void {}
-  /** Waits until the last command on this slot is done. */
-  abstract waitForSlot(slot: number): void;
+  /** Waits until the last command on this slot is done, if other threads carry out commands. */
+  waitForSlot(_slot: number): void {}
   abstract [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -322,8 +322,6 @@ export class LocalRank extends RankGroup {
   protected settle(): void {
     this.memory.device.synchronize();
   }
-
-  waitForSlot(): void {}
 
   // deno-lint-ignore require-await
   async [Symbol.asyncDispose](): Promise<void> {

@@ -168,14 +168,15 @@ export interface TrainStateOptions {
 /** Allocates everything that exists for the whole run, except what each rank allocates itself. */
 export function allocateTrainState(options: TrainStateOptions): TrainState {
   const { device, host, tablesOnDevice = false, share = (allocate) => allocate(), fetchedBatches = 0 } = options;
+  const { plan: { shape: { dim } }, batchShape: { batchSize, tables, lookupCapacity } } = options;
   const onHost = device === (host as Backend);
   const tablesOnHost = !tablesOnDevice || device === undefined;
   const shared = share(() => ({
     full: tablesOnHost ? allocateTables(options, host) : undefined,
     dense: onHost ? allocateDense(options, host) : undefined,
-    hostGradients: onHost ? undefined : host.allocate(pooledWords(options), "gradients of pooled rows"),
+    hostGradients: onHost ? undefined : host.allocate(batchSize * tables * dim, "gradients of pooled rows"),
     clip: allocateClip(options),
-    fetched: Array.from({ length: fetchedBatches }, () => allocateFetched(options)),
+    fetched: Array.from({ length: fetchedBatches }, () => host.allocate(lookupCapacity * dim, "rows of other hosts")),
   }));
   const { hostGradients, clip, fetched } = shared;
   const full = shared.full ?? allocateTables(options, device!);
@@ -240,15 +241,6 @@ function allocateDense(options: TrainStateOptions, backend: Backend) {
 
 function allocateClip({ clipNorm: maxNorm = null, host, ranks, nodeRanks = ranks }: TrainStateOptions) {
   return maxNorm === null ? undefined : { maxNorm, squares: host.allocate(2 * nodeRanks, "squares of gradients") };
-}
-
-/** Words of the pooled rows of a batch. */
-function pooledWords({ plan, batchShape: { batchSize, tables } }: TrainStateOptions): number {
-  return batchSize * tables * plan.shape.dim;
-}
-
-function allocateFetched({ plan, batchShape, host }: TrainStateOptions): Buffer {
-  return host.allocate(batchShape.lookupCapacity * plan.shape.dim, "rows of other hosts");
 }
 
 /** What the coordinator's process and all its ranks read and write, in host memory. */

@@ -175,7 +175,7 @@ export class WorkerRanks extends RankGroup {
     this.#waitFor(this.#moveCommand);
   }
 
-  waitForSlot(slot: number): void {
+  override waitForSlot(slot: number): void {
     this.#waitFor(this.#slotCommand[slot]);
   }
 
