@@ -31,15 +31,9 @@ export class GrownRows implements ByteReader {
         target.subarray((row - first) * rowBytes, (Math.min(last, end) - first) * rowBytes);
       if (row < run.row) {
         const part = partOf(run.row);
-        if (this.#initial === undefined) part.fill(0);
-        else {
-          this.#initial.write(
-            row,
-            part.length / rowBytes,
-            new Float32Array(part.buffer, part.byteOffset, part.length / 4),
-            0,
-          );
-        }
+        const weights = new Float32Array(part.buffer, part.byteOffset, part.length / 4);
+        if (this.#initial === undefined) weights.fill(0);
+        else this.#initial.write(row, part.length / rowBytes, weights, 0);
         row = Math.min(run.row, end);
       }
       if (row === end) return;

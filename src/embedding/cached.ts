@@ -7,7 +7,7 @@ import type { HostBackend } from "../backend/backend.ts";
 import type { Batch } from "../layout/batch.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import { ScoredRows, setPositions } from "./cached_batch.ts";
-import { LookAheadPlan } from "./look_ahead_plan.ts";
+import { type CacheSizes, LookAheadPlan } from "./look_ahead_plan.ts";
 import type { SavedRows } from "./stores/log_segments.ts";
 import type { StoreThread } from "./stores/store_thread.ts";
 import type { HostRows, RowBlock, RowMatrix, TableContext } from "./tables.ts";
@@ -24,15 +24,9 @@ function floatsOf(host: HostBackend, { weights, state }: RowBlock): RowFloats {
 }
 
 /** The store of rows that are not in the matrix, and sizes of the cache. */
-export interface RowCache {
+export interface RowCache extends CacheSizes {
   /** Undefined if another process of the host, with the same matrix, moves the rows. */
   readonly store: StoreThread | undefined;
-  /** Positions of the matrix for rows in training; those after them are for rows that are only read. */
-  readonly slots: number;
-  /** Maximum number of distinct rows of a batch in training. */
-  readonly batchRows: number;
-  /** Batches whose rows are prefetched ahead of the one in training. */
-  readonly lookAhead: number;
 }
 
 export type CachedContext = Pick<TableContext, "host" | "shape" | "batchShape">;

@@ -8,18 +8,12 @@
 import type { Batch } from "../layout/batch.ts";
 import type { CacheCounts } from "./cached.ts";
 import { ScoredRows, setPositions } from "./cached_batch.ts";
-import { LookAheadPlan, type PlanOptions } from "./look_ahead_plan.ts";
+import { type CacheSizes, LookAheadPlan } from "./look_ahead_plan.ts";
 import type { RowMoves } from "./row_moves.ts";
 import type { HostRows } from "./tables.ts";
 
-export interface DeviceCacheSizes {
-  /** Positions of the matrix for rows in training; those after them are for rows that are only read. */
-  readonly slots: number;
-  /** Maximum number of distinct rows of a batch in training. */
-  readonly batchRows: number;
-  /** Batches announced ahead of the one in training; default DEVICE_LOOK_AHEAD. */
-  readonly lookAhead?: number;
-}
+/** Sizes of the cache; the look-ahead depends on whether there is a disk. */
+export type DeviceCacheSizes = Omit<CacheSizes, "lookAhead">;
 
 /** Without a disk the host and the copies are one step ahead of the device. */
 export const DEVICE_LOOK_AHEAD = 1;
@@ -51,7 +45,7 @@ export class DeviceCache {
   readonly counts: CacheCounts = { rows: 0, fetched: 0, written: 0 };
   readonly #devices: CachingDevices;
   readonly #tables: HostRows | undefined;
-  readonly #sizes: PlanOptions;
+  readonly #sizes: CacheSizes;
   #plan: LookAheadPlan;
   readonly #scored: ScoredRows;
   /** Numbers of steps that are planned, whose moves have begun, and that are over. */
@@ -70,13 +64,13 @@ export class DeviceCache {
   constructor(
     devices: CachingDevices,
     tables: HostRows | undefined,
-    sizes: DeviceCacheSizes,
+    sizes: CacheSizes,
     lookupCapacity: number,
   ) {
     this.#devices = devices;
     this.#tables = tables;
-    this.#sizes = { lookAhead: DEVICE_LOOK_AHEAD, ...sizes };
-    this.#plan = new LookAheadPlan(this.#sizes);
+    this.#sizes = sizes;
+    this.#plan = new LookAheadPlan(sizes);
     this.#scored = new ScoredRows(lookupCapacity);
     this.#own = devices.moves[this.#ownNumber];
   }

@@ -20,10 +20,14 @@
  */
 import { mix } from "../random.ts";
 
-export interface PlanOptions {
-  /** Positions of the matrix; at least twice `batchRows`, so that a batch can be fetched while another one trains. */
+/** Sizes of a cache of rows. */
+export interface CacheSizes {
+  /**
+   * Positions of the matrix for rows in training; at least twice `batchRows`, so that a batch can be fetched while another
+   * one trains. Those after them are for rows that are only read.
+   */
   readonly slots: number;
-  /** Maximum number of distinct rows of a batch. */
+  /** Maximum number of distinct rows of a batch in training. */
   readonly batchRows: number;
   /** Number of known batches after the one in training. */
   readonly lookAhead: number;
@@ -94,7 +98,7 @@ export class LookAheadPlan {
   #read = 0;
 
   /** A plan before its first batch. */
-  constructor({ slots, batchRows, lookAhead }: PlanOptions) {
+  constructor({ slots, batchRows, lookAhead }: CacheSizes) {
     if (slots < 2 * batchRows) {
       throw new RangeError(`Cannot plan with ${slots} slots: two batches of ${batchRows} rows need ${2 * batchRows}`);
     }

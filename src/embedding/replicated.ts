@@ -16,7 +16,6 @@ import {
   type RowBlock,
   ROWS_AT_ONCE,
   type TableContext,
-  type TableLookups,
   type TableRows,
 } from "./tables.ts";
 
@@ -38,7 +37,9 @@ export class ReplicatedTables implements EmbeddingTables {
   }
 
   bind(slot: BatchSlot): BoundTables {
-    return new BoundReplicatedTables(slot, this.#full.bind(slot), this.#replica.bind(slot));
+    const [full, replica] = [this.#full.bind(slot), this.#replica.bind(slot)];
+    const bound = () => slot.batch.hot ? replica : full;
+    return { prefetch: () => bound().prefetch?.(), prepare: (training) => bound().prepare(training) };
   }
 
   /** Copies rows of the full tables to the replica; all ranks pass the same lists. */
@@ -68,30 +69,6 @@ export class ReplicatedTables implements EmbeddingTables {
       target.write(targetRows.subarray(from, to), this.#block);
     }
     nodeBarrier(this.#context.groups, this.#context.device); // the next step of any rank may read any of these rows
-  }
-}
-
-class BoundReplicatedTables implements BoundTables {
-  readonly #slot: BatchSlot;
-  readonly #full: BoundTables;
-  readonly #replica: BoundTables;
-
-  constructor(slot: BatchSlot, full: BoundTables, replica: BoundTables) {
-    this.#slot = slot;
-    this.#full = full;
-    this.#replica = replica;
-  }
-
-  get #bound(): BoundTables {
-    return this.#slot.batch.hot ? this.#replica : this.#full;
-  }
-
-  prefetch(): void {
-    this.#bound.prefetch?.();
-  }
-
-  prepare(training: boolean): TableLookups {
-    return this.#bound.prepare(training);
   }
 }
 

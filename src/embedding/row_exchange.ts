@@ -48,6 +48,12 @@ export class RowExchange {
   readonly capacity: number;
   readonly outgoing: Buffer;
   readonly incoming: Buffer;
+  /** The fetched rows, (rows, dim). */
+  readonly fetched: Buffer;
+  /** Index of each lookup of this rank's samples among the fetched rows, in the order of a batch's indices. */
+  readonly indices: Words;
+  /** The weights of these lookups; undefined if all are 1. */
+  readonly lookupWeights: Words | undefined;
   readonly #groups: ProcessGroups;
   readonly #plan: ExchangePlan;
   /** Words of rows sent and received, in blocking exchanges. */
@@ -63,10 +69,7 @@ export class RowExchange {
   /** The gradients of pooled rows of this rank and its peers. */
   readonly #pooledParts: RankParts;
 
-  /** Index of each lookup of this rank's samples among the fetched rows, in the order of a batch's indices. */
-  readonly #indices: Words;
-  /** Their weights, and those of the bags to sum; undefined if all are 1. */
-  readonly #lookupWeights: Words | undefined;
+  /** Weights of the bags to sum; undefined if all are 1. */
   readonly #bagWeights: Words | undefined;
   /** The batch whose early rows are in flight, and the one whose rows have all arrived. */
   #begun: Batch | undefined;
@@ -89,6 +92,7 @@ export class RowExchange {
     const { dim, optimizer } = shape;
     this.#groups = groups;
     this.#memory = memory;
+    this.fetched = memory.fetched;
     this.#dim = dim;
     this.#rowUpdate = { optimizer, dim, rank: 0, ranks: 1 };
     this.capacity = lookupCapacity;
@@ -113,8 +117,8 @@ export class RowExchange {
     };
     this.outgoing = host.allocate(lookupCapacity * dim, "rows to send");
     this.incoming = host.allocate(lookupCapacity * dim, "rows received");
-    this.#indices = words(lookupCapacity);
-    this.#lookupWeights = weightedLookups ? words(lookupCapacity) : undefined;
+    this.indices = words(lookupCapacity);
+    this.lookupWeights = weightedLookups ? words(lookupCapacity) : undefined;
     this.#bagWeights = weightedLookups ? words(lookupCapacity) : undefined;
     this.#rows = words(lookupCapacity);
     this.#bags = words(lookupCapacity);
@@ -122,21 +126,6 @@ export class RowExchange {
     this.#header = words(HEADER_WORDS);
     this.#segments = words(2 * (lookupCapacity + 1));
     this.#vectors = words(lookupCapacity);
-  }
-
-  /** The fetched rows, (rows, dim). */
-  get fetched(): Buffer {
-    return this.#memory.fetched;
-  }
-
-  /** Index of each lookup of this rank's samples among the fetched rows, in the order of a batch's indices. */
-  get indices(): Buffer {
-    return this.#indices.buffer;
-  }
-
-  /** The weights of these lookups; undefined if all are 1. */
-  get lookupWeights(): Buffer | undefined {
-    return this.#lookupWeights?.buffer;
   }
 
   /** Updates the rows of the shard that the batch looks up, from the gradients of all hosts. */
@@ -163,7 +152,7 @@ export class RowExchange {
   begin(batch: Batch, full: RowMatrix, changing?: Batch): void {
     this.#plan.findTouches(batch);
     this.#plan.countRows(batch, changing);
-    this.#plan.placeRows(batch, this.#indices.list, this.#lookupWeights?.list);
+    this.#plan.placeRows(batch, this.indices.list, this.lookupWeights?.list);
     this.#send(batch, full, EARLY, 0, this.#plan.laneStart());
     this.#begun = batch;
   }
@@ -190,12 +179,12 @@ export class RowExchange {
    * Begins to send early or late rows, packed from row `sent` of the staging memory on, and to receive at `received`.
    */
   #send(batch: Batch, full: RowMatrix, phase: Phase, sent: number, received: number): void {
-    const { host, fetched } = this.#memory;
+    const { host } = this.#memory;
     const dim = this.#dim;
     const count = this.#plan.listRowsToSend(batch, phase, this.#rows.list);
     const packed = host.view(this.outgoing, sent * dim, count * dim);
     host.packRows(count, dim, full.weights, this.#rows.buffer, packed);
-    const target = host.floats(fetched).subarray(received * dim);
+    const target = host.floats(this.fetched).subarray(received * dim);
     const fetch = this.#fetches[phase];
     setParts(fetch.sent, this.#plan.fetchedBy[phase], dim);
     setParts(fetch.received, this.#plan.fetchedFrom[phase], dim);

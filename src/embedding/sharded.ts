@@ -133,7 +133,7 @@ class BoundShardedTables implements BoundTables, TableLookups {
     this.#exchange = exchange;
     this.#ahead = ahead;
     this.#dim = shape.dim;
-    this.#indices = ownIndices(context, host, exchange.indices);
+    this.#indices = ownIndices(context, host, exchange.indices.buffer);
     this.#offsets = lookupViews(context, host, slot.hostBlock).offsets;
   }
 
@@ -162,7 +162,7 @@ class BoundShardedTables implements BoundTables, TableLookups {
   pool(samples: number, pooled: Buffer): void {
     const { tables } = this.batch.shape;
     const { fetched, lookupWeights } = this.#exchange;
-    this.#host.pool(samples * tables, this.#dim, fetched, this.#indices, this.#offsets, pooled, lookupWeights);
+    this.#host.pool(samples * tables, this.#dim, fetched, this.#indices, this.#offsets, pooled, lookupWeights?.buffer);
   }
 
   update(_samples: number): void {

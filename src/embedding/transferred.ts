@@ -11,21 +11,17 @@ import {
   type TableRows,
 } from "./tables.ts";
 
-/** Pooled rows of this rank's samples and their gradients, in host memory and on the device. */
-interface Transfer {
-  readonly context: TableContext;
-  /** Words of the pooled rows of a sample. */
-  readonly sampleWords: number;
-  readonly pooled: Buffer;
-  readonly hostGradients: Buffer;
-  readonly deviceGradients: Buffer;
-}
-
 /** Copies pooled rows from tables in host memory to the device. */
 export class TransferredTables implements EmbeddingTables {
   readonly rows: TableRows;
+  readonly #context: TableContext;
   readonly #tables: EmbeddingTables;
-  readonly #transfer: Transfer;
+  /** Words of the pooled rows of a sample. */
+  readonly #sampleWords: number;
+  /** Pooled rows of this rank's samples, and their gradients, in host memory and on the device. */
+  readonly #pooled: Buffer;
+  readonly #hostGradients: Buffer;
+  readonly #deviceGradients: Buffer;
 
   /**
    * `hostGradients` has space for the gradients of pooled rows of a whole batch; the ranks of a host share it. `open`
@@ -33,63 +29,50 @@ export class TransferredTables implements EmbeddingTables {
    */
   constructor(context: TableContext, hostGradients: Buffer, open: (onHost: TableContext) => EmbeddingTables) {
     const { host, device, shape, batchShape, pooledGradients } = context;
-    const sampleWords = batchShape.tables * shape.dim;
+    this.#context = context;
+    this.#sampleWords = batchShape.tables * shape.dim;
     const { first, count } = ownSamples(context);
-    const own = [first * sampleWords, count * sampleWords] as const;
-    this.#transfer = {
-      context,
-      sampleWords,
-      pooled: host.allocate(own[1], "pooled rows"),
-      hostGradients: host.view(hostGradients, ...own),
-      deviceGradients: device.view(pooledGradients, ...own),
-    };
+    const own = [first * this.#sampleWords, count * this.#sampleWords] as const;
+    this.#pooled = host.allocate(own[1], "pooled rows");
+    this.#hostGradients = host.view(hostGradients, ...own);
+    this.#deviceGradients = device.view(pooledGradients, ...own);
     this.#tables = open({ ...context, device: host, pooledGradients: hostGradients });
     this.rows = this.#tables.rows;
   }
 
   bind(slot: BatchSlot): BoundTables {
-    return new BoundTransferredTables(this.#tables.bind(slot), this.#transfer);
-  }
-}
-
-class BoundTransferredTables implements BoundTables, TableLookups {
-  readonly recordable = false;
-  readonly #bound: BoundTables;
-  readonly #transfer: Transfer;
-  #lookups: TableLookups | undefined;
-
-  constructor(bound: BoundTables, transfer: Transfer) {
-    this.#bound = bound;
-    this.#transfer = transfer;
-  }
-
-  get deviceWords(): number {
-    return this.#lookups!.deviceWords;
-  }
-
-  get shared(): boolean {
-    return this.#lookups!.shared;
-  }
-
-  prefetch(): void {
-    this.#bound.prefetch?.();
+    const bound = this.#tables.bind(slot);
+    let onHost: TableLookups | undefined;
+    const lookups: TableLookups = {
+      recordable: false,
+      get deviceWords() {
+        return onHost!.deviceWords;
+      },
+      get shared() {
+        return onHost!.shared;
+      },
+      pool: (samples, pooled) => this.#pool(onHost!, samples, pooled),
+      update: (samples) => this.#update(onHost!, samples),
+    };
+    return {
+      prefetch: () => bound.prefetch?.(),
+      prepare(training) {
+        onHost = bound.prepare(training);
+        return lookups;
+      },
+    };
   }
 
-  prepare(training: boolean): TableLookups {
-    this.#lookups = this.#bound.prepare(training);
-    return this;
+  #pool(onHost: TableLookups, samples: number, pooled: Buffer): void {
+    const { host, device } = this.#context;
+    onHost.pool(samples, this.#pooled);
+    device.upload(host.floats(this.#pooled).subarray(0, samples * this.#sampleWords), pooled);
   }
 
-  pool(samples: number, pooled: Buffer): void {
-    const { context: { host, device }, sampleWords, pooled: onHost } = this.#transfer;
-    this.#lookups!.pool(samples, onHost);
-    device.upload(host.floats(onHost).subarray(0, samples * sampleWords), pooled);
-  }
-
-  update(samples: number): void {
-    const { context: { host, device, groups }, sampleWords, hostGradients, deviceGradients } = this.#transfer;
-    device.download(deviceGradients, host.floats(hostGradients).subarray(0, samples * sampleWords));
+  #update(onHost: TableLookups, samples: number): void {
+    const { host, device, groups } = this.#context;
+    device.download(this.#deviceGradients, host.floats(this.#hostGradients).subarray(0, samples * this.#sampleWords));
     nodeBarrier(groups, device); // waits for the gradients of the other ranks
-    this.#lookups!.update(samples);
+    onHost.update(samples);
   }
 }

@@ -86,16 +86,6 @@ export async function scoreSplit(
   };
 }
 
-/** Metrics of the first `limit` samples of a split. */
-export async function evaluateSplit(
-  group: RankGroup,
-  dataset: Dataset,
-  split: Split,
-  limit?: number,
-): Promise<Evaluation> {
-  return await evaluationOf(await scoreSplit(group, dataset, split, limit));
-}
-
 export async function evaluationOf({ logits, labels, weights, groups, deadUnits }: Scores): Promise<Evaluation> {
   const order = sortedOrder(logits);
   const metrics = await inParts(metricParts(logits, labels, order, groups, weights));

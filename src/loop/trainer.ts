@@ -20,7 +20,7 @@ import { BatchSequence } from "./batch_sequence.ts";
 import { findBadTensor } from "./divergence.ts";
 import { bestNote, endReason, recordMetrics, stops } from "./early_stopping.ts";
 import { Diverged, withRecoveryHint } from "./end_errors.ts";
-import { evaluateSplit, type Evaluation } from "./evaluate.ts";
+import { type Evaluation, evaluationOf, scoreSplit } from "./evaluate.ts";
 import type { CheckpointMetrics, OnEvaluation, Report, ResultEvent, Spent } from "../events/events.ts";
 import { checkedSchedule, type LearningRateSchedule, scheduleOf } from "../schedule/learning_rate.ts";
 import type { Metrics } from "../events/metrics.ts";
@@ -295,7 +295,7 @@ export class Trainer {
 
   async #score(split: Split, limit?: number): Promise<Evaluation> {
     try {
-      return await evaluateSplit(this.#group, this.#options.dataset, split, limit);
+      return await evaluationOf(await scoreSplit(this.#group, this.#options.dataset, split, limit));
     } catch (error) {
       if (error instanceof NotFinite) this.#fail(error.message);
       throw error;

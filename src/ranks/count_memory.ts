@@ -6,7 +6,7 @@ import { ALONE, DONE, HostGroup } from "../parallel/host_group.ts";
 import type { HostVector, ProcessGroups, Work } from "../parallel/process_group.ts";
 import { Batch, batchSections } from "../layout/batch.ts";
 import { Command, Rank } from "./rank.ts";
-import { DeviceCache } from "../embedding/device_cache.ts";
+import { DEVICE_LOOK_AHEAD, DeviceCache } from "../embedding/device_cache.ts";
 import { RowMoves } from "../embedding/row_moves.ts";
 import { rowWords } from "../optimizer/optimizers.ts";
 import { allocateOnDevice, allocateTrainState, type TrainState, type TrainStateOptions } from "./train_state.ts";
@@ -121,7 +121,7 @@ export function countStep(options: CountOptions, { distinct, hot, fetched = 0 }:
 /** Moves the rows of a step in which the cache is full, and those of the step before arrive in host memory. */
 function moveRows(state: TrainState, ranks: readonly Rank[], fetched: number, start: () => void): void {
   const { batchShape, cache, cacheMoves, host } = state;
-  const { slots, batchRows } = cache!;
+  const { batchRows } = cache!;
   const moves = cacheMoves.map(({ words }) => new RowMoves(new Uint32Array(words)));
   const move = (number: number) => {
     for (const rank of ranks) {
@@ -133,7 +133,12 @@ function moveRows(state: TrainState, ranks: readonly Rank[], fetched: number, st
     }
   };
   const devices = { moves, move, waitForMoves() {}, drain() {} };
-  const planned = new DeviceCache(devices, undefined, { slots, batchRows }, batchShape.lookupCapacity);
+  const planned = new DeviceCache(
+    devices,
+    undefined,
+    { ...cache!, lookAhead: DEVICE_LOOK_AHEAD },
+    batchShape.lookupCapacity,
+  );
   const batch = new Batch(batchShape);
   for (const firstRow of [0, batchRows, batchRows + fetched, batchRows + 2 * fetched]) {
     batch.words[Header.distinct] = batchRows;

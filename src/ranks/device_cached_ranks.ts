@@ -12,7 +12,7 @@ import { RankGroup } from "./rank_group.ts";
 export function planDeviceCache(
   ranks: RankGroup,
   tables?: HostRows,
-  lookAhead: number = DEVICE_LOOK_AHEAD,
+  lookAhead = DEVICE_LOOK_AHEAD,
 ): DeviceCache {
   const { cache, cacheMoves, host, batchShape } = ranks.memory;
   const devices: CachingDevices = {

@@ -7,6 +7,7 @@ import type { ModelPlan } from "../model/shape.ts";
 import { CachedTables } from "../embedding/cached.ts";
 import { CachedShard } from "../embedding/cached_shard.ts";
 import { type DeviceCacheSizes, DISK_LOOK_AHEAD, GROUPS_AHEAD } from "../embedding/device_cache.ts";
+import type { CacheSizes } from "../embedding/look_ahead_plan.ts";
 import { type Shard, WHOLE } from "../embedding/shard.ts";
 import { StoreThread } from "../embedding/stores/store_thread.ts";
 import { HotsetError, UsageError } from "../errors.ts";
@@ -20,7 +21,7 @@ import { LocalRank, type RankGroup } from "./rank_group.ts";
 import { CachedRanks } from "./cached_ranks.ts";
 import { memoryRoom } from "./memory_room.ts";
 import { MpiRanks } from "./mpi_ranks.ts";
-import { type CacheSizes, sizeCache, type Tier } from "./tier.ts";
+import { sizeCache, type Tier } from "./tier.ts";
 import { allocateTrainState, type TrainStateOptions } from "./train_state.ts";
 import { WorkerRanks } from "./worker_ranks.ts";
 

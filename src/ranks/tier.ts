@@ -9,6 +9,7 @@ import { removeIfEmpty } from "../storage/disk.ts";
 import { bytes } from "../format.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
+import type { CacheSizes } from "../embedding/look_ahead_plan.ts";
 import { exchangeWords } from "../embedding/row_exchange.ts";
 import { countMemory } from "./count_memory.ts";
 import { memoryRoom } from "./memory_room.ts";
@@ -43,13 +44,6 @@ export function tierOf(run: string, memory: MemoryBudget | null, numberBytes?: n
       return { path: directory.temporary, [Symbol.dispose]: remove };
     });
   return { directory: run, files, memory, numberBytes };
-}
-
-/** Number of rows in memory, and how many batches ahead they are prefetched. */
-export interface CacheSizes {
-  readonly slots: number;
-  readonly batchRows: number;
-  readonly lookAhead: number;
 }
 
 /**

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { LookAheadPlan, type PlanOptions } from "../../src/embedding/look_ahead_plan.ts";
+import { type CacheSizes, LookAheadPlan } from "../../src/embedding/look_ahead_plan.ts";
 import { Random } from "../../src/random.ts";
 import { seriesLength } from "../support/series.ts";
 
@@ -10,7 +10,7 @@ function trained(value: number, row: number, step: number): number {
   return (Math.imul(value, 31) + row + 7 * step) | 0;
 }
 
-interface Schedule extends PlanOptions {
+interface Schedule extends CacheSizes {
   readonly batches: readonly Uint32Array[];
 }
 
