@@ -135,19 +135,25 @@ export async function stepLayout(config: TrainConfig, dataset: Dataset, cache: s
   return await ensureLayout(dataset, profile, config, { cache }, quiet);
 }
 
-async function measureWay(config: TrainConfig, dataset: Dataset, cache: string, milliseconds: number) {
-  using layout = await stepLayout(config, dataset, cache);
+/** The ranks of a configuration, with an initial model. */
+export async function openStepRanks(config: TrainConfig, dataset: Dataset, layout: Layout): Promise<RankGroup> {
   const plan = planFor(config, dataset);
   const placement = {
     batchShape: layout.shape,
     hotRows: layout.hotRows,
     mostDistinct: layout.body.mostDistinct,
   };
-  await using group = await openRanks(config, plan, placement, quiet);
+  const group = await openRanks(config, plan, placement, quiet);
   const parameters = new Float32Array(plan.denseWords);
   initialiseDense(plan, config.seed, parameters);
   await group.initialise(parameters, config.seed);
   group.tables.refresh();
+  return group;
+}
+
+async function measureWay(config: TrainConfig, dataset: Dataset, cache: string, milliseconds: number) {
+  using layout = await stepLayout(config, dataset, cache);
+  await using group = await openStepRanks(config, dataset, layout);
   const { mode, precision, activations, optimizer, batchSize } = config;
   // The last batch of a kind may be incomplete.
   return BATCH_KINDS.filter((kind) => layout.batches(kind) > 1).map((kind): StepTiming => {

@@ -2,8 +2,9 @@
  * Tests of the CUDA path with the product's own foreign calls into stand-in libraries, with random delays of streams.
  */
 import assert from "node:assert/strict";
-import { TINY_MODEL, Workplace } from "../cli/support.ts";
+import { jsonLines, TINY_MODEL, Workplace } from "../cli/support.ts";
 import { standInAbsent, standInEnvironment, type StandInOptions } from "../support/cuda_standin.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
 
 const FILES = {
   "whole runs in every mode": { file: "backend/cuda_training_slow_test.ts", options: { delay: 100 } },
@@ -41,6 +42,22 @@ for (const [name, { file, options }] of Object.entries(FILES)) {
     assert.match(text, /\bok \| [1-9]\d* passed \| 0 failed/);
   });
 }
+
+testStandIn("the host is timed beside a device of no time, in modes gpu and cached", async () => {
+  using directory = new TemporaryDirectory();
+  const bench = new URL("../../bench/cuda_host_bench.ts", import.meta.url).pathname;
+  const flags = ["--tiny", "--batch-sizes", "32", "--folder", directory.path, "--json"];
+  const command = new Deno.Command(Deno.execPath(), { args: ["run", "-A", "--no-check", bench, ...flags] });
+  const { code, stdout, stderr } = await command.output();
+  assert.equal(code, 0, new TextDecoder().decode(stderr));
+  const times = jsonLines(new TextDecoder().decode(stdout)) as unknown as {
+    mode: string;
+    read: number;
+    queue: number;
+  }[];
+  assert.deepEqual(times.map(({ mode }) => mode), ["gpu", "cached"]);
+  for (const { read, queue } of times) assert.ok(read > 0 && queue > 0);
+});
 
 testStandIn(
   "layers are fused by cuBLASLt where it is installed: runs record it, and tell when they resume without it",

@@ -67,6 +67,8 @@ extern std::condition_variable& changed;
 
 // A number that a test has set for its process.
 long from_environment(const char* variable, long otherwise);
+// True if devices take no time: operations on streams are not done, and events are reached at once.
+bool is_idle();
 Device& device_at(int ordinal);
 int device_count();
 // The device that this thread has set, and whether it has a context here.

@@ -92,6 +92,8 @@ export interface StandInOptions {
   readonly delay?: number;
   /** Seed of the delays. */
   readonly seed?: number;
+  /** True for devices of no time: calls are checked, but what they queue on streams is not done. */
+  readonly idle?: boolean;
   /** A call or operation that fails: its name, which of them, with which code, on which device (-1: any). */
   readonly fail?: { name: string; number: number; code: number; device: number };
 }
@@ -99,7 +101,8 @@ export interface StandInOptions {
 /** The environment of a process that has the stand-in for CUDA. */
 export function standInEnvironment(options: StandInOptions = {}): Record<string, string> {
   const library = build();
-  const { devices = 1, runtime = 12000, driver = 12000, capability = 80, delay = 0, seed = 1, fail } = options;
+  const { devices = 1, runtime = 12000, driver = 12000, capability = 80, delay = 0, seed = 1, idle = false, fail } =
+    options;
   const names = [
     "HOTSET_CUDART",
     "HOTSET_CUDA_DRIVER",
@@ -117,6 +120,7 @@ export function standInEnvironment(options: StandInOptions = {}): Record<string,
     HOTSET_STANDIN_CAPABILITY: String(capability),
     HOTSET_STANDIN_DELAY_US: String(delay),
     HOTSET_STANDIN_SEED: String(seed),
+    HOTSET_STANDIN_IDLE: idle ? "1" : "0",
     ...(fail === undefined ? {} : { HOTSET_STANDIN_FAIL: `${fail.name}:${fail.number}:${fail.code}:${fail.device}` }),
   };
 }
