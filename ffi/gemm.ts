@@ -31,6 +31,11 @@ export interface Rounding {
 
 /** Products of matrices in bf16. */
 export interface Bf16Gemm extends Gemm<Uint16Array> {
+  /**
+   * Says that products of this many samples recur, so that the first one of each size may make the next ones faster.
+   * Samples are the rows of a, or, if it is transposed, its columns.
+   */
+  expect(samples: number): void;
   /** Undefined if the library cannot round. */
   readonly rounding: Rounding | undefined;
 }

@@ -2,7 +2,9 @@
 import { declare, definitionOf, optional } from "./declare.ts";
 import type { Bf16Gemm, Gemm } from "./gemm.ts";
 import { homebrewFolders, LibraryError, openLibrary } from "./library.ts";
-import { openRounding, ROUNDING_SYMBOLS } from "./onednn_rounding.ts";
+import { OneDnnMatmul } from "./onednn_matmul.ts";
+import { OneDnnPrimitives, PRIMITIVE_SYMBOLS } from "./onednn_primitives.ts";
+import { OneDnnRounding } from "./onednn_rounding.ts";
 
 /**
  * Row-major like all of oneDNN. Sizes and leading dimensions are dnnl_dim_t, which has 64 bits; A and B are float or
@@ -32,7 +34,7 @@ const symbols = declare({
   dnnl_gemm_bf16bf16f32: { ...GEMM, optional: true }, // exported, but not declared in the header
   // Belongs to the OpenMP library that oneDNN uses. Sets the number of threads of the calling thread.
   ...optional(declare({ omp_set_num_threads: ["void", "i32 num_threads"] })),
-  ...ROUNDING_SYMBOLS,
+  ...PRIMITIVE_SYMBOLS,
 });
 
 type Multiply = Deno.StaticForeignSymbol<typeof GEMM>;
@@ -78,7 +80,19 @@ export function openOneDnnBf16(): Bf16Gemm {
       [],
     );
   }
-  return { version: `${version}, bf16`, gemm: gemmBy(multiply), rounding: openRounding(library) };
+  const primitives = OneDnnPrimitives.open(library);
+  const rounding = primitives && new OneDnnRounding(primitives);
+  const matmul = primitives && new OneDnnMatmul(primitives);
+  const gemm = gemmBy<Uint16Array>(multiply);
+  return {
+    version: `${version}, bf16`,
+    rounding,
+    expect: (samples) => matmul?.expect(samples),
+    gemm(transposeA, transposeB, m, n, k, a, b, c) {
+      if (matmul?.multiply(transposeA, transposeB, m, n, k, a, b, c)) return;
+      gemm(transposeA, transposeB, m, n, k, a, b, c);
+    },
+  };
 }
 
 function open() {

@@ -157,6 +157,7 @@ class Bf16Products implements Products {
 
   prepare(shape: LinearShape, x: Buffer, weight: Buffer): void {
     this.#copies.prepare(shape, x, weight);
+    this.#gemm.expect(Math.floor(x.words / shape.inputs));
   }
 
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {

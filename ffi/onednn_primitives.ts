@@ -1,0 +1,136 @@
+/**
+ * What computations of oneDNN 2 have in common: an engine, and primitives for matrices of one size. Version 3 describes
+ * memory and computations in another way. Nothing is freed, because ranks last as long as their process.
+ */
+import { declare, optional } from "./declare.ts";
+
+/** Functions that oneDNN 3 may not have. Each returns a dnnl_status_t; the first parameter of most receives an object. */
+export const PRIMITIVE_SYMBOLS = optional(declare({
+  dnnl_engine_create: ["i32", "buffer engine", "i32 kind", "usize index"],
+  dnnl_stream_create: ["i32", "buffer stream", "pointer engine", "u32 flags"],
+  dnnl_memory_desc_init_by_strides: [
+    "i32",
+    "buffer memory_desc",
+    "i32 ndims",
+    "buffer dims",
+    "i32 data_type",
+    "buffer strides",
+  ],
+  dnnl_memory_create: ["i32", "buffer memory", "buffer memory_desc", "pointer engine", "pointer handle"],
+  dnnl_memory_set_data_handle: ["i32", "pointer memory", "buffer handle"],
+  dnnl_reorder_primitive_desc_create: [
+    "i32",
+    "buffer reorder_primitive_desc",
+    "buffer src_desc",
+    "pointer src_engine",
+    "buffer dst_desc",
+    "pointer dst_engine",
+    "pointer attr",
+  ],
+  dnnl_matmul_desc_init: [
+    "i32",
+    "buffer matmul_desc",
+    "buffer src_desc",
+    "buffer weights_desc",
+    "pointer bias_desc",
+    "buffer dst_desc",
+  ],
+  dnnl_primitive_desc_create: [
+    "i32",
+    "buffer primitive_desc",
+    "buffer op_desc",
+    "pointer attr",
+    "pointer engine",
+    "pointer hint_forward_primitive_desc",
+  ],
+  dnnl_post_ops_create: ["i32", "buffer post_ops"],
+  dnnl_post_ops_append_sum: ["i32", "pointer post_ops", "f32 scale"],
+  dnnl_primitive_attr_create: ["i32", "buffer attr"],
+  dnnl_primitive_attr_set_post_ops: ["i32", "pointer attr", "pointer post_ops"],
+  dnnl_primitive_create: ["i32", "buffer primitive", "pointer primitive_desc"],
+  dnnl_primitive_execute: ["i32", "pointer primitive", "pointer stream", "i32 nargs", "buffer args"],
+}));
+
+type Symbols = Deno.StaticForeignLibraryInterface<typeof PRIMITIVE_SYMBOLS>;
+type Functions = { [Name in keyof Symbols]: Exclude<Symbols[Name], null> };
+
+const CPU = 1;
+const IN_ORDER = 1;
+const TYPES = { bf16: 2, fp32: 3 };
+const MOST_DIMENSIONS = 12;
+/** More than sizeof(dnnl_memory_desc_t), 696, and sizeof(dnnl_matmul_desc_t). */
+export const DESCRIPTION_BYTES = 8192;
+
+/** A primitive with its operands. */
+export interface Primitive {
+  readonly primitive: Deno.PointerValue;
+  readonly memories: readonly Deno.PointerValue[];
+  /** Keys and memories: dnnl_exec_arg_t. */
+  readonly operands: BigUint64Array<ArrayBuffer>;
+}
+
+/** Creates and executes primitives on the calling thread. */
+export class OneDnnPrimitives {
+  readonly functions: Functions;
+  readonly engine: Deno.PointerValue;
+  readonly #stream: Deno.PointerValue;
+
+  /** Undefined if this version of oneDNN lacks a function. */
+  static open(library: Symbols): OneDnnPrimitives | undefined {
+    const names = Object.keys(PRIMITIVE_SYMBOLS) as (keyof Symbols)[];
+    return names.some((name) => library[name] === null) ? undefined : new OneDnnPrimitives(library as Functions);
+  }
+
+  private constructor(functions: Functions) {
+    this.functions = functions;
+    this.engine = created((handle) => functions.dnnl_engine_create(handle, CPU, 0n));
+    this.#stream = created((handle) => functions.dnnl_stream_create(handle, this.engine, IN_ORDER));
+  }
+
+  /** Describes a matrix, whose values of a column are next to each other if it is transposed. */
+  matrix(type: keyof typeof TYPES, rows: number, columns: number, transposed = false): Uint8Array<ArrayBuffer> {
+    const description = new Uint8Array(DESCRIPTION_BYTES);
+    const sizes = new BigInt64Array(MOST_DIMENSIONS), strides = new BigInt64Array(MOST_DIMENSIONS);
+    sizes.set([BigInt(rows), BigInt(columns)]);
+    strides.set(transposed ? [1n, BigInt(rows)] : [BigInt(columns), 1n]);
+    check(this.functions.dnnl_memory_desc_init_by_strides(description, 2, sizes, TYPES[type], strides));
+    return description;
+  }
+
+  /** The primitive of a description, with operands by key (DNNL_ARG). */
+  primitive(
+    description: Deno.PointerValue,
+    operands: readonly (readonly [key: bigint, matrix: Uint8Array<ArrayBuffer>])[],
+  ): Primitive {
+    const { functions, engine } = this;
+    const memories = operands.map(([, matrix]) =>
+      created((handle) => functions.dnnl_memory_create(handle, matrix, engine, null))
+    );
+    return {
+      primitive: created((handle) => functions.dnnl_primitive_create(handle, description)),
+      memories,
+      operands: BigUint64Array.from(operands.flatMap(([key], i) => [key, Deno.UnsafePointer.value(memories[i])])),
+    };
+  }
+
+  /** Lets operand `index` be at this place. */
+  place({ memories }: Primitive, index: number, matrix: Float32Array | Uint16Array): void {
+    check(this.functions.dnnl_memory_set_data_handle(memories[index], matrix as Float32Array<ArrayBuffer>));
+  }
+
+  execute({ primitive, memories, operands }: Primitive): void {
+    check(this.functions.dnnl_primitive_execute(primitive, this.#stream, memories.length, operands));
+  }
+}
+
+/** The handle that a function writes. */
+export function created(create: (handle: BigUint64Array<ArrayBuffer>) => number): Deno.PointerValue {
+  const handle = new BigUint64Array(1);
+  check(create(handle));
+  return Deno.UnsafePointer.create(handle[0]);
+}
+
+/** Throws unless a function was successful. */
+export function check(status: number): void {
+  if (status !== 0) throw new Error(`oneDNN failed: status ${status}`);
+}
