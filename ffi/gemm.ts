@@ -5,8 +5,10 @@
 export interface Gemm<Matrix extends Float32Array | Uint16Array = Float32Array> {
   /** Name and version of the library, with all settings that affect the bits of its products. */
   readonly version: string;
+  /** True if it can add a product to a matrix. */
+  readonly adds: boolean;
   /**
-   * Row-major `c = op(a) op(b)` with c (m, n) and inner length k. a is (m, k), or (k, m) if transposed; b is (k, n), or
+   * Row-major `c = op(a) op(b)`, or `c += op(a) op(b)` with `add`, which takes a library that `adds`: c (m, n) and inner length k. a is (m, k), or (k, m) if transposed; b is (k, n), or
    * (n, k) if transposed. Leading dimensions are the row lengths. Throws RangeError if an array is shorter than its matrix.
    */
   gemm(
@@ -18,6 +20,7 @@ export interface Gemm<Matrix extends Float32Array | Uint16Array = Float32Array> 
     a: Matrix,
     b: Matrix,
     c: Float32Array,
+    add?: boolean,
   ): void;
 }
 

@@ -63,7 +63,7 @@ export interface OneDnn extends Gemm {
 /** Opens oneDNN. Throws LibraryError that lists every attempt and how to install it. */
 export function openOneDnn(): OneDnn {
   const { library, version, isa } = open();
-  return { version, avx512: (isa & AVX512) !== 0, gemm: gemmBy(library.dnnl_sgemm) };
+  return { version, adds: true, avx512: (isa & AVX512) !== 0, gemm: gemmBy(library.dnnl_sgemm) };
 }
 
 /**
@@ -86,11 +86,12 @@ export function openOneDnnBf16(): Bf16Gemm {
   const gemm = gemmBy<Uint16Array>(multiply);
   return {
     version: `${version}, bf16`,
+    adds: true,
     rounding,
     expect: (samples) => matmul?.expect(samples),
-    gemm(transposeA, transposeB, m, n, k, a, b, c) {
-      if (matmul?.multiply(transposeA, transposeB, m, n, k, a, b, c)) return;
-      gemm(transposeA, transposeB, m, n, k, a, b, c);
+    gemm(transposeA, transposeB, m, n, k, a, b, c, add = false) {
+      if (matmul?.multiply(transposeA, transposeB, m, n, k, a, b, c, add)) return;
+      gemm(transposeA, transposeB, m, n, k, a, b, c, add);
     },
   };
 }
@@ -121,11 +122,11 @@ function open() {
 }
 
 function gemmBy<Matrix extends Float32Array | Uint16Array>(multiply: Multiply): Gemm<Matrix>["gemm"] {
-  return (transposeA, transposeB, m, n, k, a, b, c) => {
+  return (transposeA, transposeB, m, n, k, a, b, c, add = false) => {
     const opA = transposeA ? TRANSPOSE : NO_TRANSPOSE;
     const opB = transposeB ? TRANSPOSE : NO_TRANSPOSE;
     const M = wide(m), N = wide(n), K = wide(k);
-    const status = multiply(opA, opB, M, N, K, 1, a, transposeA ? M : K, b, transposeB ? K : N, 0, c, N);
+    const status = multiply(opA, opB, M, N, K, 1, a, transposeA ? M : K, b, transposeB ? K : N, add ? 1 : 0, c, N);
     if (status !== 0) throw new Error(`oneDNN failed: status ${status} of a product (${m}, ${n}, ${k})`);
   };
 }

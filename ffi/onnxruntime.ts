@@ -153,6 +153,7 @@ interface Product {
 
 /** An opened ONNX Runtime: a session per kind of product, and a cache of bound products. */
 class OnnxRuntime implements Gemm {
+  readonly adds = false;
   readonly version: string;
   readonly #ort: Functions;
   readonly #environment: Pointer;

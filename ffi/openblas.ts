@@ -81,7 +81,8 @@ export function openOpenBlas(): OpenBlas {
   return {
     path,
     version: text(blas.openblas_get_config()).trim() + advice,
-    gemm(transposeA, transposeB, m, n, k, a, b, c) {
+    adds: true,
+    gemm(transposeA, transposeB, m, n, k, a, b, c, add = false) {
       // The library reads and writes by address.
       if (a.length < m * k || b.length < k * n || c.length < m * n) {
         throw new RangeError(
@@ -92,7 +93,7 @@ export function openOpenBlas(): OpenBlas {
       const opB = transposeB ? TRANSPOSE : NO_TRANSPOSE;
       const lda = transposeA ? m : k;
       const ldb = transposeB ? k : n;
-      cblas_sgemm(ROW_MAJOR, opA, opB, m, n, k, 1, a, lda, b, ldb, 0, c, n);
+      cblas_sgemm(ROW_MAJOR, opA, opB, m, n, k, 1, a, lda, b, ldb, add ? 1 : 0, c, n);
     },
   };
 }

@@ -100,6 +100,9 @@ export interface Backend extends Disposable {
    */
   readonly cachedWords?: number | undefined;
 
+  /** True if `linearBackward` can add dX and dWeight to what their buffers hold; default false. */
+  readonly addsProducts?: boolean;
+
   /** Allocates a buffer of zeros. `label` names it in errors. Throws HotsetError if memory is exhausted. */
   allocate(words: number, label: string): Buffer;
   /**

@@ -57,6 +57,8 @@ export class CountingBackend implements HostBackend {
   readonly name = "counting";
   readonly blas = null;
   readonly cachedWords: number | undefined;
+  /** True in bf16, which takes oneDNN. In single precision some libraries add, so that a run takes less than is counted. */
+  readonly addsProducts: boolean;
   /** Bytes allocated so far, by label, in the order of each label's first allocation. */
   readonly bytes = new Map<string, number>();
   /** Memory of all views. */
@@ -72,6 +74,7 @@ export class CountingBackend implements HostBackend {
   constructor({ precision = "fp32", cachedWords, fusedBias = false }: CountingOptions = {}) {
     this.#precision = precision;
     this.cachedWords = cachedWords;
+    this.addsProducts = precision === "bf16";
     this.#fusedBias = fusedBias;
     this.startRank();
   }

@@ -114,6 +114,9 @@ export interface LinearGradients {
   readonly dX: Buffer | undefined;
   readonly dWeight: Buffer;
   readonly dBias: Buffer | undefined;
+  /** True if dX, or dWeight, is added to what its buffer holds, on a backend that `addsProducts`; default false. */
+  readonly addsX?: boolean;
+  readonly addsWeight?: boolean;
 }
 
 /** Buffers of `Backend.multiplyAdd`. */

@@ -1,7 +1,7 @@
 /** The layers of a model, bound to the memory of a rank. */
 import type { Backend, Buffer } from "../backend/backend.ts";
 import type { PlacedLayer, Value } from "./composition.ts";
-import { type BoundLayer, elementsOf, type LayerStep } from "./layers/layer.ts";
+import { type BoundLayer, elementsOf, type LayerAdditions, type LayerStep } from "./layers/layer.ts";
 import { hiddenLayers, hiddenUnits, type ModelPlan } from "./shape.ts";
 
 /** Memory of a network that is shared with other ranks, and its device. */
@@ -73,7 +73,6 @@ interface Activations {
 
 /** Sums over samples: the gradients of each layer's parameters, and the units of each hidden layer. */
 interface Sums {
-  readonly gradients: Buffer;
   readonly ofLayers: readonly (readonly Buffer[])[];
   readonly units: Buffer;
   readonly ofHidden: readonly Buffer[];
@@ -119,9 +118,11 @@ export class Network {
   /** For each place among a layer's inputs, where its gradient goes before it is added to those of later readers: of layers
    * that do not add it themselves. */
   readonly #parts: readonly (Buffer | undefined)[];
-  /** The sums over all samples, and those of micro-batches after the first, which are added to them. */
+  /** The sums over all samples, and those of micro-batches after the first: the same, or added to them. */
   readonly #sums: Sums;
   readonly #addends: Sums;
+  /** For each layer, the gradients that it can add to what their buffers hold. */
+  readonly #adds: readonly (LayerAdditions | undefined)[];
 
   /** Allocates the activations of up to `samples` samples. */
   constructor(plan: ModelPlan, samples: number, memory: NetworkMemory) {
@@ -130,6 +131,7 @@ export class Network {
     this.#memory = memory;
     const capacity = this.#capacity = Math.max(1, Math.min(samples, microBatchOf(plan, device)));
     this.#added = addedInputs(plan.layers);
+    this.#adds = plan.layers.map(({ layer }) => layer.adds?.(device));
     /** The buffer of an input's gradient that serves the output too. */
     const passed = ({ layer: { passesGradient: place }, inputs }: PlacedLayer, i: number) =>
       place === undefined || this.#added[i][place] ? undefined : this.#activations.get(inputs[place])?.gradients;
@@ -154,9 +156,9 @@ export class Network {
     });
     this.#parameters = this.#byLayer(memory.parameters);
     const partWidths: number[] = [];
-    plan.layers.forEach(({ layer, inputs }, i) =>
+    plan.layers.forEach(({ inputs }, i) =>
       inputs.forEach(({ width }, place) => {
-        const needed = this.#added[i][place] && layer.addsGradients !== true;
+        const needed = this.#added[i][place] && this.#adds[i]?.inputs[place] !== true;
         partWidths[place] = Math.max(partWidths[place] ?? 0, needed ? width : 0);
       })
     );
@@ -164,9 +166,14 @@ export class Network {
       width === 0 ? undefined : device.allocate(capacity * width, "gradients of activations")
     );
     this.unitSums = device.allocate(hiddenUnits(plan), "active units");
-    this.#sums = this.#sumsIn(memory.gradients, this.unitSums);
+    const ofLayers = this.#byLayer(memory.gradients);
+    this.#sums = this.#sumsIn(ofLayers, this.unitSums);
     this.#addends = this.microBatches.length === 1 ? this.#sums : this.#sumsIn(
-      device.allocate(plan.denseWords, "dense gradients"),
+      ofLayers.map((sums, i) =>
+        sums.map((sum, p) =>
+          this.#adds[i]?.parameters[p] === true ? sum : device.allocate(sum.words, "dense gradients")
+        )
+      ),
       device.allocate(hiddenUnits(plan), "active units"),
     );
   }
@@ -179,28 +186,31 @@ export class Network {
     );
   }
 
-  #sumsIn(gradients: Buffer, units: Buffer): Sums {
+  #sumsIn(ofLayers: readonly (readonly Buffer[])[], units: Buffer): Sums {
     let first = 0;
     const ofHidden = hiddenLayers(this.#plan).map(({ output: { width } }) => {
       const sums = this.#memory.device.view(units, first, width);
       first += width;
       return sums;
     });
-    return { gradients, ofLayers: this.#byLayer(gradients), units, ofHidden };
+    return { ofLayers, units, ofHidden };
   }
 
   /** Binds the passes to the memory of one slot. All slots share the activations. */
   bind(inputs: NetworkInputs): BoundNetwork {
     const { device } = this.#memory;
-    const { denseWords } = this.#plan;
     const capacity = this.#capacity;
     const [sums, addends] = [this.#sums, this.#addends];
+    const flat = addends.ofLayers.flat();
+    const added = sums.ofLayers.flat().map((sum, i) => ({ sum, addend: flat[i] })).filter(({ sum, addend }) =>
+      sum !== addend
+    );
     const hidden = hiddenLayers(this.#plan).map(({ output }) => this.#activations.get(output)!.values);
     const units = hiddenUnits(this.#plan);
     const parts = this.microBatches.map((part, i) => ({
       part,
       own: i === 0 ? sums : addends,
-      layers: this.#bindPart(inputs, part, i === 0 ? sums : addends),
+      layers: this.#bindPart(inputs, part, i === 0 ? sums : addends, i === 0),
     }));
     return {
       forward(samples) {
@@ -226,7 +236,9 @@ export class Network {
           layers.forward(count);
           loss(part, count);
           layers.backward(count);
-          if (own !== sums) device.add(denseWords, own.gradients, sums.gradients);
+          for (let p = 0; own !== sums && p < added.length; p++) {
+            device.add(added[p].sum.words, added[p].addend, added[p].sum);
+          }
         }
       },
     };
@@ -237,6 +249,7 @@ export class Network {
     { dense, pooled, offsets, pooledGradients, step }: NetworkInputs,
     { first, capacity, logits, logitGradients }: MicroBatch,
     sums: Sums,
+    isFirst: boolean,
   ): BoundLayer {
     const { device, poll } = this.#memory;
     const { inputs: outside, layers, logit } = this.#plan;
@@ -252,10 +265,11 @@ export class Network {
     put(outside.bagSizes, rowsOf(offsets!, outside.bagSizes, 1));
     const bound = layers.map(({ layer, inputs, output }, i) => {
       const { values, gradients: dValues, stride } = activations.get(output)!;
+      const adds = this.#adds[i];
       const added = this.#added[i];
-      const addsItself = layer.addsGradients === true;
+      const addsInputs = added.map((is, place) => is && adds?.inputs[place] === true);
       const parts = inputs.flatMap((input, place) =>
-        added[place] && !addsItself
+        added[place] && !addsInputs[place]
           ? [{ width: input.width, part: this.#parts[place]!, sum: activations.get(input)!.gradients! }]
           : []
       );
@@ -263,9 +277,12 @@ export class Network {
         device,
         inputs: inputs.map((input) => activations.get(input)!.values),
         inputGradients: inputs.map((input, place) =>
-          added[place] && !addsItself ? this.#parts[place] : activations.get(input)!.gradients
+          added[place] && !addsInputs[place] ? this.#parts[place] : activations.get(input)!.gradients
         ),
-        gradientsAdded: added.map((is) => is && addsItself),
+        added: {
+          inputs: addsInputs,
+          parameters: sums.ofLayers[i].map((_, p) => !isFirst && adds?.parameters[p] === true),
+        },
         inputStrides: inputs.map((input) => activations.get(input)!.stride),
         parameters: this.#parameters[i],
         parameterGradients: sums.ofLayers[i],

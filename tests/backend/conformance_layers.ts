@@ -100,7 +100,7 @@ export function layerTests(test: Register): void {
     }
   });
 
-  test("linear without bias and its gradients", (pair) => {
+  test("linear without bias and its gradients", (pair, backend) => {
     const random = new Random(12);
     for (const [samples, inputs, outputs] of [[1, 1, 1], [5, 17, 31], [33, 65, 30], [64, 40, 64], [0, 6, 5]]) {
       const shape = { inputs, outputs, activation: "identity" } as const;
@@ -112,19 +112,28 @@ export function layerTests(test: Register): void {
       pair.check(
         what,
         { ...operands, y: output(samples * outputs) },
-        (backend, b) => backend.linear(shape, samples, b.x, b.weight, undefined, b.y),
-      );
-      pair.check(
-        `gradients of ${what}`,
-        {
-          ...operands,
-          y: operand(normals(samples * outputs, random)),
-          dY: operand(normals(samples * outputs, random).map((g) => g / Math.sqrt(Math.max(samples, outputs)))),
-          dX: output(samples * inputs),
-          dWeight: output(inputs * outputs),
+        (backend, b) => {
+          backend.prepareLinear(shape, b.x, b.weight);
+          backend.linear(shape, samples, b.x, b.weight, undefined, b.y);
         },
-        (backend, b) => backend.linearBackward(shape, samples, { ...b, dBias: undefined }),
       );
+      for (const adds of backend.addsProducts ? [false, true] : [false]) {
+        const gradient = (words: number) => adds ? operand(normals(words, random)) : output(words);
+        pair.check(
+          `gradients of ${what}${adds ? ", added" : ""}`,
+          {
+            ...operands,
+            y: operand(normals(samples * outputs, random)),
+            dY: operand(normals(samples * outputs, random).map((g) => g / Math.sqrt(Math.max(samples, outputs)))),
+            dX: gradient(samples * inputs),
+            dWeight: gradient(inputs * outputs),
+          },
+          (backend, b) => {
+            backend.prepareLinear(shape, b.x, b.weight);
+            backend.linearBackward(shape, samples, { ...b, dBias: undefined, addsX: adds, addsWeight: adds });
+          },
+        );
+      }
     }
   });
 

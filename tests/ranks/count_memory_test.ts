@@ -4,6 +4,7 @@ import { openCuda } from "../../src/backend/cuda/open.ts";
 import { type CpuOptions, cpuOptions, openHost } from "../../src/backend/open.ts";
 import { ALONE } from "../../src/parallel/host_group.ts";
 import type { ProcessGroups } from "../../src/parallel/process_group.ts";
+import { elementsOf } from "../../src/model/layers/layer.ts";
 import { planModel } from "../../src/model/shape.ts";
 import type { OptimizerName } from "../../src/optimizer/optimizers.ts";
 import { type BytesByPurpose, countMemory } from "../../src/ranks/count_memory.ts";
@@ -78,7 +79,9 @@ for (const ranks of [1, 2]) {
     await using _group = ranks === 1 ? new LocalRank(state) : await WorkerRanks.start(state, hostOptions);
     const { host: counted } = countMemory({ ...options, onDevice: false });
     assertTaken(taken(hostOptions) - empty - (ranks === 1 ? 1 : 1 + ranks) * ofHost, counted, "micro-batches");
-    assert.equal(counted.get("dense gradients"), ranks * 2 * 4 * plan.denseWords);
+    const shapes = plan.layers.flatMap(({ parameters }) => parameters.map(({ shape }) => elementsOf(shape)));
+    const addends = shapes.reduce((sum, words) => sum + words); // of micro-batches after the first
+    assert.equal(counted.get("dense gradients"), ranks * 4 * (plan.denseWords + addends));
   });
 }
 

@@ -39,6 +39,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
   readonly blas: BlasName;
   readonly largestTable = LARGEST_NEAR_TABLE;
   readonly cachedWords = CPU_CACHED_WORDS;
+  readonly addsProducts: boolean;
   readonly #memory: KernelMemory;
   readonly #kernels: Kernels;
   readonly #products: Products;
@@ -51,6 +52,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     this.#memory = memory;
     this.#kernels = instantiateKernels(memory.memory);
     this.#products = productsBy(library, this.#kernels, (bytes) => this.#takeScratch(bytes), fixedWeights);
+    this.addsProducts = library?.gemm.adds === true;
     this.name = `cpu (${this.#products.name})`;
     this.#scratch = this.#takeScratch(0);
   }
@@ -125,7 +127,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
       this.#kernels.activationBackward(samples, shape.outputs, code, at(y), at(dY), at(dBias));
     }
     if (samples > 0) this.#products.gradients(shape, samples, buffers);
-    else floats(dWeight).fill(0);
+    else if (!buffers.addsWeight) floats(dWeight).fill(0);
   }
 
   columnSums(samples: number, columns: number, x: Buffer, sums: Buffer): void {

@@ -21,7 +21,7 @@ export interface Products {
   prepare?(shape: LinearShape, x: Buffer, weight: Buffer): void;
   /** See `Backend.linear`. */
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void;
-  /** dWeight = dYᵀ x and, unless dX is undefined, dX = dY weight. */
+  /** dWeight = dYᵀ x and, unless dX is undefined, dX = dY weight; each added if the buffers say so. */
   gradients(shape: LinearShape, samples: number, buffers: LinearGradients): void;
 }
 
@@ -129,10 +129,10 @@ class LibraryProducts implements Products {
   }
 
   gradients({ inputs, outputs }: LinearShape, samples: number, buffers: LinearGradients): void {
-    const { x, weight, dY, dX, dWeight } = buffers;
-    this.#gemm.gemm(true, false, outputs, inputs, samples, floats(dY), floats(x), floats(dWeight));
+    const { x, weight, dY, dX, dWeight, addsX, addsWeight } = buffers;
+    this.#gemm.gemm(true, false, outputs, inputs, samples, floats(dY), floats(x), floats(dWeight), addsWeight);
     if (dX === undefined) return;
-    this.#gemm.gemm(false, false, samples, inputs, outputs, floats(dY), floats(weight), floats(dX));
+    this.#gemm.gemm(false, false, samples, inputs, outputs, floats(dY), floats(weight), floats(dX), addsX);
   }
 }
 
@@ -173,13 +173,13 @@ class Bf16Products implements Products {
   gradients(shape: LinearShape, samples: number, buffers: LinearGradients): void {
     if (!isWide(shape)) return this.#narrow.gradients(shape, samples, buffers);
     const { inputs, outputs } = shape;
-    const { x, weight, dY, dX, dWeight } = buffers;
+    const { x, weight, dY, dX, dWeight, addsX, addsWeight } = buffers;
     const left = this.#copies.gradients.round(samples * outputs, dY);
     const right = this.#copies.of(x).take(samples * inputs, x);
-    this.#gemm.gemm(true, false, outputs, inputs, samples, left, right, floats(dWeight));
+    this.#gemm.gemm(true, false, outputs, inputs, samples, left, right, floats(dWeight), addsWeight);
     if (dX === undefined) return;
     const rows = this.#copies.of(weight).take(outputs * inputs, weight);
-    this.#gemm.gemm(false, false, samples, inputs, outputs, left, rows, floats(dX));
+    this.#gemm.gemm(false, false, samples, inputs, outputs, left, rows, floats(dX), addsX);
   }
 }
 

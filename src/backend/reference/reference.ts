@@ -27,6 +27,7 @@ import { type HostBuffer, HostMemory } from "../host_memory.ts";
 /** See backend.ts for the operations. */
 export class ReferenceBackend extends HostMemory implements HostBackend {
   readonly blas = null;
+  readonly addsProducts = true;
   readonly name: string = "reference (plain TypeScript)";
 
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
@@ -44,7 +45,7 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
   }
 
   linearBackward(shape: LinearShape, samples: number, buffers: LinearGradients): void {
-    const { x, weight, y, dY, dX, dWeight, dBias } = buffers;
+    const { x, weight, y, dY, dX, dWeight, dBias, addsX = false, addsWeight = false } = buffers;
     const { inputs, outputs, activation, stride = inputs } = shape;
     const [X, W, Y, DY, DW] = [x, weight, y, dY, dWeight].map(floats);
     const DB = dBias && floats(dBias);
@@ -59,7 +60,7 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
       for (let k = 0; k < inputs; k++) {
         sum = 0;
         for (let i = 0; i < samples; i++) sum += DY[i * outputs + o] * X[i * stride + k];
-        DW[o * inputs + k] = sum;
+        DW[o * inputs + k] = (addsWeight ? DW[o * inputs + k] : 0) + sum;
       }
     }
     if (dX === undefined) return;
@@ -68,7 +69,7 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
       for (let k = 0; k < inputs; k++) {
         let sum = 0;
         for (let o = 0; o < outputs; o++) sum += DY[i * outputs + o] * W[o * inputs + k];
-        DX[i * stride + k] = sum;
+        DX[i * stride + k] = (addsX ? DX[i * stride + k] : 0) + sum;
       }
     }
   }

@@ -54,10 +54,11 @@ export interface LayerBuffers {
   /** Buffer of each input's gradient; undefined if it is not needed. */
   readonly inputGradients: readonly (Buffer | undefined)[];
   /**
-   * For each input, true if its gradient is added to what the buffer holds: that of later layers. Never true unless
-   * `addsGradients`. One buffer may be the gradient of several inputs, and, if `passesGradient`, of the output.
+   * Gradients that are added to what their buffers hold, of each input and each parameter: those of later layers, or of
+   * other samples. Never true unless `Layer.adds`. One buffer may be the gradient of several inputs, and, if
+   * `passesGradient`, of the output.
    */
-  readonly gradientsAdded: readonly boolean[];
+  readonly added: LayerAdditions;
   /** Words from a row of each input, and of its gradient, to the next: more than the width only if `readsPadded`. */
   readonly inputStrides: readonly number[];
   /** In the order of `Layer.parameters`. */
@@ -74,6 +75,12 @@ export interface LayerBuffers {
   readonly step: LayerStep | undefined;
 }
 
+/** True for each gradient that is added to what its buffer holds. */
+export interface LayerAdditions {
+  readonly inputs: readonly boolean[];
+  readonly parameters: readonly boolean[];
+}
+
 /** The step that a layer is part of. */
 export interface LayerStep {
   /** The header of its batch. */
@@ -86,7 +93,7 @@ export interface LayerStep {
 export interface BoundLayer {
   /** Computes the output of the first `samples` samples. */
   forward(samples: number): void;
-  /** Computes all gradients from the output's gradient and the results of `forward`; see `gradientsAdded`. */
+  /** Computes all gradients from the output's gradient and the results of `forward`; see `LayerBuffers.added`. */
   backward(samples: number): void;
 }
 
@@ -108,8 +115,8 @@ export interface Layer {
   readonly readsPadded?: boolean;
   /** True if it leaves words behind each row of its output, and of its gradient, as they are; default false. */
   readonly writesPadded?: boolean;
-  /** True if it can add the gradients of inputs that later layers read too to theirs; default false. */
-  readonly addsGradients?: boolean;
+  /** The gradients that it can add to what their buffers hold, on a device, instead of overwriting it; default none. */
+  readonly adds?: (device: Backend) => LayerAdditions;
   /** The place of an input whose gradient is that of the output, in the same buffer if later layers do not read it. */
   readonly passesGradient?: number;
   /** Floating-point operations for one sample. */

@@ -42,12 +42,14 @@ function layer(shape: LinearShape, place: LinearPlace, biasDeviation: number | u
     ],
     canDie: activation === "relu",
     readsPadded: true,
+    adds: ({ addsProducts = false }) => ({ inputs: [addsProducts], parameters: [addsProducts, false] }),
     flops: { forward: products, parameterGradients: products, inputGradients: products },
     bind: (
       {
         device,
         inputs: [x],
         inputGradients: [dX],
+        added: { inputs: [addsX], parameters: [addsWeight] },
         inputStrides: [stride],
         parameters: [weight, bias],
         parameterGradients: [dWeight, dBias],
@@ -57,7 +59,7 @@ function layer(shape: LinearShape, place: LinearPlace, biasDeviation: number | u
     ) => {
       const strided = { ...shape, stride };
       device.prepareLinear(strided, x, weight);
-      const gradients = { x, weight, y, dY, dX, dWeight, dBias };
+      const gradients = { x, weight, y, dY, dX, dWeight, dBias, addsX, addsWeight };
       return {
         forward: (samples) => device.linear(strided, samples, x, weight, bias, y),
         backward: (samples) => device.linearBackward(strided, samples, gradients),

@@ -12,7 +12,7 @@ export function multiplyAdd(width: number, { part, title, tensors }: LinearPlace
     outputs: width,
     parameters: [bias],
     canDie: false,
-    addsGradients: true,
+    adds: () => ({ inputs: [true, false, true], parameters: [false] }),
     passesGradient: 2,
     flops: { forward: 3 * width, parameterGradients: width, inputGradients: 3 * width },
     bind(
@@ -20,14 +20,13 @@ export function multiplyAdd(width: number, { part, title, tensors }: LinearPlace
         device,
         inputs: [x0, u, x],
         inputGradients: [dX0, dU, dX],
-        gradientsAdded: [addsA, addsB, addsC],
+        added: { inputs: [addsA, , addsC] },
         parameters: [bias],
         parameterGradients: [dBias],
         output,
         outputGradient: dY,
       },
     ) {
-      if (addsB) throw new Error(`${title}: other layers read the product`);
       const shape = { width, addsA, addsC };
       const operands = { a: x0, b: u, bias, c: x };
       const gradients = { a: x0, b: u, bias, dY, dA: dX0!, dB: dU!, dBias, dC: dX === dY ? undefined : dX };
