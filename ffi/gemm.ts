@@ -24,6 +24,21 @@ export interface Gemm<Matrix extends Float32Array | Uint16Array = Float32Array> 
   ): void;
 }
 
+/** Throws RangeError unless arrays hold their matrices: libraries read and write by address. */
+export function checkMatrices(
+  m: number,
+  n: number,
+  k: number,
+  a: ArrayLike<number>,
+  b: ArrayLike<number>,
+  c: ArrayLike<number>,
+): void {
+  if (a.length >= m * k && b.length >= k * n && c.length >= m * n) return;
+  throw new RangeError(
+    `Cannot multiply (${m}, ${k}) by (${k}, ${n}): a has ${a.length} elements, b ${b.length} and c ${c.length}`,
+  );
+}
+
 /** Rounds words to the nearest bf16, ties to even. NaN stays NaN; denormal numbers may become 0. */
 export interface Rounding {
   /** Makes `round` ready for matrices of `words` words. */

@@ -1,6 +1,6 @@
 /** oneDNN: matrix products on the CPU, in single precision and bf16. */
 import { declare, definitionOf, optional } from "./declare.ts";
-import type { Bf16Gemm, Gemm } from "./gemm.ts";
+import { type Bf16Gemm, checkMatrices, type Gemm } from "./gemm.ts";
 import { homebrewFolders, LibraryError, openLibrary } from "./library.ts";
 import { OneDnnMatmul } from "./onednn_matmul.ts";
 import { OneDnnPrimitives, PRIMITIVE_SYMBOLS } from "./onednn_primitives.ts";
@@ -90,6 +90,7 @@ export function openOneDnnBf16(): Bf16Gemm {
     rounding,
     expect: (samples) => matmul?.expect(samples),
     gemm(transposeA, transposeB, m, n, k, a, b, c, add = false) {
+      checkMatrices(m, n, k, a, b, c);
       if (matmul?.multiply(transposeA, transposeB, m, n, k, a, b, c, add)) return;
       gemm(transposeA, transposeB, m, n, k, a, b, c, add);
     },
@@ -123,6 +124,7 @@ function open() {
 
 function gemmBy<Matrix extends Float32Array | Uint16Array>(multiply: Multiply): Gemm<Matrix>["gemm"] {
   return (transposeA, transposeB, m, n, k, a, b, c, add = false) => {
+    checkMatrices(m, n, k, a, b, c);
     const opA = transposeA ? TRANSPOSE : NO_TRANSPOSE;
     const opB = transposeB ? TRANSPOSE : NO_TRANSPOSE;
     const M = wide(m), N = wide(n), K = wide(k);

@@ -1,6 +1,6 @@
 /** OpenBLAS: single-precision matrix products on the CPU. */
 import { declare } from "./declare.ts";
-import type { Gemm } from "./gemm.ts";
+import { checkMatrices, type Gemm } from "./gemm.ts";
 import { homebrewFolders, openLibrary } from "./library.ts";
 
 const symbols = declare({
@@ -83,12 +83,7 @@ export function openOpenBlas(): OpenBlas {
     version: text(blas.openblas_get_config()).trim() + advice,
     adds: true,
     gemm(transposeA, transposeB, m, n, k, a, b, c, add = false) {
-      // The library reads and writes by address.
-      if (a.length < m * k || b.length < k * n || c.length < m * n) {
-        throw new RangeError(
-          `Cannot multiply (${m}, ${k}) by (${k}, ${n}): a has ${a.length} elements, b ${b.length} and c ${c.length}`,
-        );
-      }
+      checkMatrices(m, n, k, a, b, c);
       const opA = transposeA ? TRANSPOSE : NO_TRANSPOSE;
       const opB = transposeB ? TRANSPOSE : NO_TRANSPOSE;
       const lda = transposeA ? m : k;

@@ -1,7 +1,8 @@
-/** oneDNN rounds to bf16 as the WASM kernel does, but for denormal numbers and the bits of NaN. */
+/** oneDNN in bf16: rounding is that of the WASM kernel, but for denormal numbers and the bits of NaN; products. */
 import assert from "node:assert/strict";
 import { openOneDnnBf16 } from "../../ffi/onednn.ts";
 import { Random } from "../../src/random.ts";
+import { assertClose } from "../support/close.ts";
 import { absent } from "../support/libraries.ts";
 
 const rounding = absent("bf16") === undefined ? openOneDnnBf16().rounding : undefined;
@@ -35,6 +36,37 @@ Deno.test({
         else assert.equal(rounded[i], nearest, word.toString(16));
       });
       assert.throws(() => rounding!.round(length, floats.subarray(1), rounded), RangeError);
+    }
+  },
+});
+
+const noBf16 = absent("bf16");
+Deno.test({
+  name: `oneDNN: products of expected sizes agree with others, written and added${
+    noBf16 ? ` (skipped: ${noBf16})` : ""
+  }`,
+  ignore: noBf16 !== undefined,
+  fn() {
+    const [expecting, other] = [openOneDnnBf16(), openOneDnnBf16()];
+    const random = new Random(6);
+    const halves = (length: number) =>
+      Uint16Array.from(new Uint32Array(Float32Array.from({ length }, () => random.normal()).buffer), (w) => w >>> 16);
+    for (const [m, n, k] of [[1, 33, 40], [37, 64, 33], [33, 37, 100], [256, 40, 64]]) {
+      for (const [transposeA, transposeB] of [[false, true], [false, false], [true, false]]) {
+        expecting.expect(transposeA ? k : m);
+        const [a, b] = [halves(m * k), halves(k * n)];
+        const before = Float32Array.from({ length: m * n }, () => random.normal());
+        for (const add of [false, true]) {
+          const results = [expecting, other, expecting].map(({ gemm }) => {
+            const c = before.slice();
+            gemm(transposeA, transposeB, m, n, k, a, b, c, add);
+            return c;
+          });
+          assertClose(results[0], results[1], 1e-4, `${m} ${n} ${k} ${add}`);
+          assert.deepEqual(results[2], results[0]);
+        }
+        assert.throws(() => expecting.gemm(transposeA, transposeB, m, n, k, a.subarray(1), b, before), RangeError);
+      }
     }
   },
 });
