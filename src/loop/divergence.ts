@@ -2,7 +2,8 @@
 import type { Backend, Buffer } from "../backend/backend.ts";
 import { elementsOf } from "../model/layers/layer.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
-import { type CheckpointFile, placeOfWord } from "../checkpoint/weights.ts";
+import { ROW_FILES } from "../checkpoint/checkpoint.ts";
+import { placeOfWord } from "../checkpoint/weights.ts";
 import type { TrainState } from "../ranks/train_state.ts";
 
 const CHUNK_WORDS = 1 << 20;
@@ -30,19 +31,26 @@ export function findBadTensor(
   tables: readonly string[],
   rowAt: (position: number) => number = (position) => position,
 ) {
-  const stateWords = rowStateWords(plan.shape.optimizer, plan.shape.dim);
-  const hotRow = (words: number) => (index: number) => `hot row ${Math.floor(index / words)} of the replica`;
-  const rows = (name: CheckpointFile, words: number) => (index: number) => {
-    const row = rowAt(Math.floor(index / words));
-    return row < 0 ? "a row that was only scored" : placeOfWord(plan, name, row * words, tables);
-  };
+  const { dim, optimizer } = plan.shape;
+  /** The rows of all tables and of the replica. */
+  const ofRows = (part: "weights" | "state", width: number): Tensor[] => [
+    {
+      backend: full.backend,
+      buffer: full[part],
+      name(index) {
+        const row = rowAt(Math.floor(index / width));
+        return row < 0 ? "a row that was only scored" : placeOfWord(plan, ROW_FILES[part], row * width, tables);
+      },
+    },
+    {
+      backend: hot?.backend,
+      buffer: hot?.[part],
+      name: (index) =>
+        `${part === "state" ? "the optimizer state of " : ""}hot row ${Math.floor(index / width)} of the replica`,
+    },
+  ];
   const weights: Tensor[] = plan.layers.flatMap(({ inputs, parameters: placed }) => [
-    ...(inputs.some((input) => input === plan.inputs.pooled)
-      ? [
-        { backend: full.backend, buffer: full.weights, name: rows("rows.f32", plan.shape.dim) },
-        { backend: hot?.backend, buffer: hot?.weights, name: hotRow(plan.shape.dim) },
-      ]
-      : []),
+    ...(inputs.some((input) => input === plan.inputs.pooled) ? ofRows("weights", dim) : []),
     ...placed.map(({ first, shape }) => ({
       backend: device,
       buffer: device.view(parameters, first, elementsOf(shape)),
@@ -50,26 +58,15 @@ export function findBadTensor(
     })),
   ]);
   const states: Tensor[] = [
-    { backend: full.backend, buffer: full.state, name: rows("row_state.f32", stateWords) },
-    {
-      backend: hot?.backend,
-      buffer: hot?.state,
-      name: (index) => `the optimizer state of ${hotRow(stateWords)(index)}`,
-    },
-    {
-      backend: device,
-      buffer: denseState,
-      name: (index) => placeOfWord(plan, "dense_state.f32", index, tables),
-    },
+    ...ofRows("state", rowStateWords(optimizer, dim)),
+    { backend: device, buffer: denseState, name: (index) => placeOfWord(plan, "dense_state.f32", index, tables) },
   ];
   let largest = { where: "nothing", magnitude: -1 };
-  for (const { backend, buffer, name } of [...weights, ...states]) {
+  for (const [i, { backend, buffer, name }] of [...weights, ...states].entries()) {
     if (backend === undefined || buffer === undefined) continue;
     const { finite, magnitude, index } = worstOf(backend, buffer);
     if (!finite) return `first of all ${name(index)} ${Number.isNaN(magnitude) ? "holds NaN" : "holds infinity"}`;
-    if (magnitude > largest.magnitude && buffer !== full.state && buffer !== hot?.state && buffer !== denseState) {
-      largest = { where: name(index), magnitude };
-    }
+    if (i < weights.length && magnitude > largest.magnitude) largest = { where: name(index), magnitude };
   }
   return `all parameters are finite, the largest is ${largest.magnitude.toPrecision(3)}, in ${largest.where}`;
 }

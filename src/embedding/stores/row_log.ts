@@ -66,8 +66,8 @@ export class RowLog implements RowStore {
   readonly #pageRows: number;
   /** Numbers of the rows in pages; undefined if these are the rows. */
   #numbers: RowNumbers | undefined;
-  /** See LogSizes. */
-  #segmentPages = 0;
+  /** See LogSizes; the first for its reader, too. */
+  segmentPages = 0;
   #maxSegments = 0;
   #segmentLimit = 0;
   readonly #shard: Shard;
@@ -123,11 +123,7 @@ export class RowLog implements RowStore {
     return this.#segments.reduce((sum, segment) => sum + (segment?.alive ?? 0), 0);
   }
 
-  /** For its reader, as is `segmentAt`. */
-  get segmentPages(): number {
-    return this.#segmentPages;
-  }
-
+  /** For its reader. */
   segmentAt(index: number): LogSegment {
     return this.#segments[index]!;
   }
@@ -191,7 +187,7 @@ export class RowLog implements RowStore {
   #moveTo(row: number, segment: number, page: number, index: number): void {
     const at = this.#indexOf(row);
     const old = this.#places[at];
-    if (old > 0) this.#segments[Math.floor((old - 1) / this.#pageRows / this.#segmentPages)]!.alive--;
+    if (old > 0) this.#segments[Math.floor((old - 1) / this.#pageRows / this.segmentPages)]!.alive--;
     this.#places[at] = page * this.#pageRows + index + 1;
     this.#segments[segment]!.alive++;
   }
@@ -210,7 +206,7 @@ export class RowLog implements RowStore {
   #numberBy(numbers: RowNumbers | undefined): void {
     this.#numbers = numbers;
     const sizes = logSizes({ ...this.#options, created: numbers?.next }, this.#shard);
-    this.#segmentPages = sizes.segmentPages;
+    this.segmentPages = sizes.segmentPages;
     this.#maxSegments = sizes.maxSegments;
     this.#segmentLimit = sizes.segmentLimit;
   }
@@ -229,18 +225,18 @@ export class RowLog implements RowStore {
   /** Completes the page that is being filled, and writes the buffer if it is full. */
   #endPage(): void {
     const { number } = this.#segments[this.#current]!;
-    this.#memory.close(this.#writer.find(this.#page), this.#filled, number, this.#page % this.#segmentPages);
+    this.#memory.close(this.#writer.find(this.#page), this.#filled, number, this.#page % this.segmentPages);
     this.#page = -1;
     this.#filled = 0;
     this.#writer.writeIfFull();
   }
 
   #nextPage(): void {
-    const isFull = () => (this.#segments[this.#current]?.pages ?? this.#segmentPages) === this.#segmentPages;
+    const isFull = () => (this.#segments[this.#current]?.pages ?? this.segmentPages) === this.segmentPages;
     while (this.#page < 0 && isFull()) this.#nextSegment();
     if (this.#page >= 0) return; // compaction has begun another page, possibly the last one of its segment
     const segment = this.#segments[this.#current]!;
-    this.#page = this.#current * this.#segmentPages + segment.pages;
+    this.#page = this.#current * this.segmentPages + segment.pages;
     this.#writer.add(this.#page, segment);
   }
 
@@ -261,7 +257,7 @@ export class RowLog implements RowStore {
   /** Compacts segments until they are within the limits of space and number. */
   #emptySegments(): void {
     this.#emptying = true;
-    const capacity = this.#segmentPages * this.#pageRows;
+    const capacity = this.segmentPages * this.#pageRows;
     for (;;) {
       let count = 0, pages = 0, alive = 0;
       // The segment with the smallest share of live rows, and the one with the fewest.
@@ -286,7 +282,7 @@ export class RowLog implements RowStore {
     const index = this.#segments.indexOf(segment);
     this.#writer.settle(); // the write of its last pages may be pending
     this.#reader.scan(segment, (word, page) => {
-      const first = (index * this.#segmentPages + page) * this.#pageRows + 1;
+      const first = (index * this.segmentPages + page) * this.#pageRows + 1;
       for (let i = 0; i < this.#pageRows && segment.alive > 0; i++) {
         const row = this.#rowOf(this.#memory.rowAt(word, i));
         if (row === NO_ROW || this.#places[this.#indexOf(row)] !== first + i) continue;
@@ -330,7 +326,7 @@ export class RowLog implements RowStore {
         if (isSo) return;
         throw new HotsetError(`Cannot read rows from ${segment.path}: ${what}`, { code: "damaged" });
       };
-      expect(segment.pages <= this.#segmentPages && index < this.#segmentLimit, "it is no segment of these tables");
+      expect(segment.pages <= this.segmentPages && index < this.#segmentLimit, "it is no segment of these tables");
       this.#nextNumber = this.#numberAfter(entry.number);
       this.#reader.scan(segment, (word, page) => {
         for (let i = 0; i < this.#pageRows; i++) {
@@ -340,7 +336,7 @@ export class RowLog implements RowStore {
           const row = this.#rowOf(number);
           if (row === NO_ROW || !holds(this.#shard, row)) continue;
           expect(this.#memory.isFinite(word, i), `row ${row} of all tables is not finite`);
-          this.#moveTo(row, index, index * this.#segmentPages + page, i);
+          this.#moveTo(row, index, index * this.segmentPages + page, i);
           visit(row, this.#memory, word, i);
         }
       });
