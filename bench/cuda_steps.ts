@@ -143,7 +143,7 @@ export async function openStepRanks(config: TrainConfig, dataset: Dataset, layou
     hotRows: layout.hotRows,
     mostDistinct: layout.body.mostDistinct,
   };
-  const group = await openRanks(config, plan, placement, quiet);
+  const group = await openRanks(config, plan, placement, { report: quiet });
   const parameters = new Float32Array(plan.denseWords);
   initialiseDense(plan, config.seed, parameters);
   await group.initialise(parameters, config.seed);

@@ -149,9 +149,7 @@ export async function openRanks(
   config: PlacementConfig,
   plan: ModelPlan,
   batches: PlacementBatches,
-  report?: Report,
-  world?: MpiWorld,
-  tier?: Tier,
+  { report, world, tier }: { report?: Report; world?: MpiWorld | undefined; tier?: Tier | undefined } = {},
 ): Promise<RankGroup> {
   expectPlacement(config, world);
   const tell = report ?? (() => {});

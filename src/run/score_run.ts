@@ -9,9 +9,8 @@ import { type KeptColumns, readColumns } from "../dataset/kept_columns.ts";
 import { type EncodeOptions, encodeWith } from "../dataset/prepare.ts";
 import { sharedUsersNote } from "../dataset/prepare_sessions.ts";
 import { readNotes } from "../dataset/read_account.ts";
-import { bytesBefore } from "../config/memory_budget.ts";
 import type { TrainConfig } from "../config/config.ts";
-import { DEFAULT_MEMORY_BYTES, type ReadOptions } from "../dataset/prepare_job.ts";
+import type { ReadOptions } from "../dataset/prepare_job.ts";
 import { type UnknownShare, unknownShare } from "../dataset/unknown_values.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
@@ -26,6 +25,7 @@ import type { EvaluationEvent, Report } from "../events/events.ts";
 import { expectDevice, expectPlacement, openRanks, type PlacementConfig } from "../ranks/placement.ts";
 import { openData } from "./run_data.ts";
 import { UsableRun } from "./packed_run.ts";
+import { withinMemory } from "./stages.ts";
 import { openTrainedOn, withBest } from "./trained_run.ts";
 import { noteUnknown, type UnknownLimit } from "../events/unknown_notes.ts";
 
@@ -41,11 +41,6 @@ export interface EvaluateOptions extends UnknownLimit, Pick<ReadOptions, "signal
 
 /** Options of scoring. */
 export interface PredictOptions extends EvaluateOptions, ReadOptions {}
-
-/** Bytes that reading raw rows may use: the budget, if it is in bytes. */
-function readingBytes({ memory, memoryBytes = DEFAULT_MEMORY_BYTES }: PredictOptions): number {
-  return bytesBefore(memory, memoryBytes);
-}
 
 /** Where scores are computed: always on the CPU, which can score with every model. */
 function placementOf({ blas = "auto", precision = "fp32" }: EvaluateOptions): PlacementConfig {
@@ -88,7 +83,7 @@ export async function evaluateRun(
     return await evaluate(await openData(run, "evaluate", undefined, remedy));
   }
   if (!isArtifact(inputs[0])) {
-    const encoding = { purpose: "evaluate", signal: options.signal, memoryBytes: readingBytes(options) } as const;
+    const encoding = { purpose: "evaluate", signal: options.signal, ...withinMemory(options, {}) } as const;
     return await withEncoded(trained, inputs, encoding, report, ({ dataset, labelled }) => {
       if (labelled) return evaluate(dataset);
       throw new HotsetError(`Cannot evaluate ${run}: ${inputs.join(", ")} has no label`);
@@ -154,7 +149,7 @@ export async function predictRun(
   using opened = await UsableRun.open(path);
   const run = opened.directory;
   const trained = await openTrainedOn(run, "predict with");
-  const encoding = { ...options, memoryBytes: readingBytes(options), purpose: "predict" } as const;
+  const encoding = { ...withinMemory(options, options), purpose: "predict" } as const;
   return await withEncoded(trained, inputs, encoding, report, async ({ dataset }) => {
     const share = await unknownShare(dataset, "test");
     const { body: { skippedRows } } = dataset;
@@ -221,19 +216,19 @@ export async function writeScores(
         `${probabilities.length} scored; leave out rows that are malformed`,
     );
   }
-  if (file !== undefined) {
-    using target = new AtomicFile(file);
+  const write = async (append: (part: Uint8Array<ArrayBuffer>) => void) => {
     for (const part of scoreLines(probabilities, format, kept)) {
-      target.append(part);
+      append(part);
       if (breaks.due) await breaks.take();
     }
+  };
+  if (file !== undefined) {
+    using target = new AtomicFile(file);
+    await write((part) => target.append(part));
     return target.commit();
   }
   try {
-    for (const part of scoreLines(probabilities, format, kept)) {
-      writeAll(Deno.stdout, part);
-      if (breaks.due) await breaks.take();
-    }
+    await write((part) => writeAll(Deno.stdout, part));
   } catch (error) {
     if (error instanceof Deno.errors.BrokenPipe) return; // the reader has closed the pipe
     throw new HotsetError(`Cannot write the scores: ${messageOf(error)}`, { cause: error });
@@ -305,14 +300,7 @@ async function score(
   const directory = dirname(resolve(run));
   const files = rowLog === undefined ? () => TemporaryDirectory.beside(join(directory, "rows")) : undefined;
   const tier = { directory, files, memory: options.memory ?? null, numberBytes };
-  await using group = await openRanks(
-    placementOf(options),
-    planModel(model),
-    { batchShape },
-    undefined,
-    undefined,
-    tier,
-  );
+  await using group = await openRanks(placementOf(options), planModel(model), { batchShape }, { tier });
   const state = await withBest(run, trained, async (checkpoint) => {
     await group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load", fraction }));
     return checkpoint.body.state;

@@ -28,8 +28,11 @@ const SHOWN_FEATURES = 8;
 /** How raw logs are read: the options of prepare except its paths. */
 export type RawOptions = Omit<PrepareOptions, "inputs" | "out" | "onProgress" | "group"> & UnknownLimit;
 
-/** The options of a run with this configuration, whose memory limits reading too. */
-export function withinMemory({ memory }: TrainConfig, raw: RawOptions): RawOptions & { readonly memoryBytes: number } {
+/** Options of reading whose memory is also within the budget of a configuration, if that is in bytes. */
+export function withinMemory<R extends Pick<RawOptions, "memoryBytes">>(
+  { memory }: { readonly memory?: TrainConfig["memory"] | undefined },
+  raw: R,
+): R & { readonly memoryBytes: number } {
   return { ...raw, memoryBytes: bytesBefore(memory, raw.memoryBytes ?? DEFAULT_MEMORY_BYTES) };
 }
 

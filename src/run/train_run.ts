@@ -63,7 +63,7 @@ export async function trainRun(
   // They read samples: before ranks and caches take the memory that is left in the budget.
   const notes = await dataNotes(config, dataset, layout);
   const tier = tierOf(out, config.memory, (checkpoint ?? from)?.savedRows?.numbers?.bytes);
-  await using group = await openRanks(config, plan, batchesOf(layout), report, world, tier);
+  await using group = await openRanks(config, plan, batchesOf(layout), { report, world, tier });
   if (trains && group instanceof CachedRanks) {
     const found = await inTurn(options, () => roomForRows(out, config, plan, dataset, from, world?.peers.size));
     report({ event: "note", text: `Rows take at most ${bytes(found.bytes)} of the disk of ${out}` });

@@ -38,7 +38,7 @@ function open(
     : { mode: "cached" as const, hotMemory: 4 * rowWords(config) * (2 * mostDistinct.cold + extraSlots) };
   const placed = { ...config, device: testDevice, ranks, ...cached };
   const tier = onDisk === undefined ? undefined : tierOf(onDisk, { share: 0.1 });
-  return openRanks(placed, planFor(config, dataset), { batchShape: shape, mostDistinct }, undefined, undefined, tier);
+  return openRanks(placed, planFor(config, dataset), { batchShape: shape, mostDistinct }, { tier });
 }
 
 /** Ranks of a run, and slots of its cache beyond two batches of rows. */

@@ -148,7 +148,7 @@ Deno.test("a hot step takes its batch to every GPU and nothing back", async () =
     const dataset = dataOf(directory, kind);
     const config = configOf("fae", "sgd", kind, 2);
     using layout = await laidOut(directory, dataset, config);
-    await using group = await openRanks(config, planFor(config, dataset), batchesOf(layout), () => {});
+    await using group = await openRanks(config, planFor(config, dataset), batchesOf(layout), { report: () => {} });
     let usedWords = 0;
     group.tables.refresh(); // the first hot step would
     const before = group.takeCounts();
@@ -185,7 +185,7 @@ Deno.test("a GPU that fails ends the run on all with its reason", async () => {
   const dataset = dataOf(directory, "pooled");
   const config = configOf("gpu", "sgd", "pooled", 2);
   using layout = await laidOut(directory, dataset, config);
-  await using group = await openRanks(config, planFor(config, dataset), batchesOf(layout), () => {});
+  await using group = await openRanks(config, planFor(config, dataset), batchesOf(layout), { report: () => {} });
   await group.initialise(new Float32Array(planFor(config, dataset).denseWords), 1);
   const slot = group.acquire();
   const batch = group.batches[slot];

@@ -49,7 +49,7 @@ for (const [mode, share] of [["cpu", null], ["cpu", 0.1], ["cached", null], ["ca
         throw new HotsetError("the report fails");
       };
       await assert.rejects(
-        openRanks(placed, planFor(placed, dataset), batches, failing, undefined, tier),
+        openRanks(placed, planFor(placed, dataset), batches, { report: failing, tier }),
         /^HotsetError: the report fails$/,
       );
       assert.ok(most >= before + 2, "no rank had started");
