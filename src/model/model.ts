@@ -22,26 +22,30 @@ import { type BoundNetwork, type MicroBatch, Network } from "./network.ts";
 import type { ModelPlan } from "./shape.ts";
 import { faultMessage } from "./step_fault.ts";
 
-/** Devices of a rank, and memory that it shares with other ranks. All buffers are on the device. */
-export interface RankMemory {
+/** Memory of a model that ranks share, or of which each device has a copy: buffers of type `B` on the device. */
+export interface ModelBuffers<B> {
+  /** Dense parameters (plan.denseWords): one vector for all ranks, or a replica on each device. */
+  readonly parameters: B;
+  /** Optimizer state of the dense parameters; undefined if the optimizer has none. */
+  readonly denseState: B | undefined;
+  /** Dense gradients (plan.denseWords): of all ranks of the node if they share memory, otherwise only of this rank. */
+  readonly gradients: readonly B[];
+  /** Gradients of the pooled rows of the whole batch, pooledGradientWords: one for all ranks, or one on each device. */
+  readonly pooledGradients: B;
+  /** Gradients of the pooled rows of a batch in host memory, shared; undefined if the host computes. */
+  readonly hostGradients: B | undefined;
+  /** Clips gradients by their norm; undefined for no clipping. */
+  readonly clip: ClipMemory<B> | undefined;
+}
+
+/** Devices of a rank, and its memory. */
+export interface RankMemory extends ModelBuffers<Buffer> {
   /** The device of the layers. */
   readonly device: Backend;
   /** The host, for everything that is not on the device; the same object as `device` on a CPU. */
   readonly host: HostBackend;
-  /** Dense parameters (plan.denseWords): one vector for all ranks, or a replica on each device. */
-  readonly parameters: Buffer;
-  /** Optimizer state of the dense parameters; undefined if the optimizer has none. */
-  readonly denseState: Buffer | undefined;
-  /** Dense gradients (plan.denseWords): of all ranks of the node if they share memory, otherwise only of this rank. */
-  readonly gradients: readonly Buffer[];
-  /** Gradients of the pooled rows of the whole batch, pooledGradientWords: one for all ranks, or one on each device. */
-  readonly pooledGradients: Buffer;
   /** This rank's sum of losses since it was last taken, one word. */
   readonly lossSum: Buffer;
-  /** Gradients of the pooled rows of a batch in host memory, shared; undefined if the host computes. */
-  readonly hostGradients?: Buffer | undefined;
-  /** Clips gradients by their norm; undefined for no clipping. */
-  readonly clip?: ClipMemory | undefined;
   /** Progresses messages between long operations; undefined if there are none. */
   readonly poll?: (() => void) | undefined;
 }

@@ -11,7 +11,7 @@ import { rowMovesWords } from "../embedding/row_moves.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import { batchSections, type BatchShape } from "../layout/batch.ts";
 import type { BatchKind } from "../layout/layout.ts";
-import type { ClipMemory } from "../model/gradient_clip.ts";
+import type { ModelBuffers } from "../model/model.ts";
 import { hiddenUnits, type ModelPlan } from "../model/shape.ts";
 import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
 
@@ -30,22 +30,11 @@ export const Count = {
 } as const;
 
 /** The buffers of ranks, each of type `B`; matrices of embedding rows of type `M`. */
-export interface TrainBuffers<B, M> {
+export interface TrainBuffers<B, M> extends ModelBuffers<B> {
   /** The full tables, or the rows of them on this host or in memory. */
   readonly full: M;
   /** The hot replica, on the device that computes the dense part; undefined if no row is hot. */
   readonly hot: M | undefined;
-  /** Dense parameters and their optimizer state on the device; shared, or one copy per device. */
-  readonly parameters: B;
-  readonly denseState: B | undefined;
-  /** Dense gradients: shared, one vector per rank; on devices, that of this rank. */
-  readonly gradients: readonly B[];
-  /** Gradients of pooled rows of a whole batch on the device; shared, or one copy per device. */
-  readonly pooledGradients: B;
-  /** The same in host memory, shared; undefined if the host computes. */
-  readonly hostGradients: B | undefined;
-  /** Clips gradients; undefined for no clipping. */
-  readonly clip: ClipMemory<B> | undefined;
   /**
    * Host copy of the parameters of ranks with devices: initial values and results; shared. Undefined without devices.
    */
