@@ -31,23 +31,22 @@ export interface EmbeddingShape {
   readonly optimizer: OptimizerName;
 }
 
-/** Rows with their optimizer state in the memory of one backend. */
-export interface RowMatrix {
+/** Rows with their optimizer state, each as a `B`. */
+export interface RowBuffers<B> {
+  /** (rows, dim) */
+  readonly weights: B;
+  /** (rows, rowStateWords); undefined if the optimizer has no state. */
+  readonly state: B | undefined;
+}
+
+/** Rows in the memory of one backend. */
+export interface RowMatrix extends RowBuffers<Buffer> {
   readonly backend: Backend;
   readonly rows: number;
-  /** (rows, dim) */
-  readonly weights: Buffer;
-  /** (rows, rowStateWords); undefined if the optimizer has no state. */
-  readonly state: Buffer | undefined;
 }
 
 /** Staging memory on the host for rows that are copied between placements. */
-export interface RowBlock {
-  /** (capacity, dim) */
-  readonly weights: Buffer;
-  /** (capacity, rowStateWords); undefined if the optimizer has no state. */
-  readonly state: Buffer | undefined;
-}
+export type RowBlock = RowBuffers<Buffer>;
 
 /** Memory for one batch. Batches are read into slots ahead of their step, and slots are reused in turn. */
 export interface BatchSlot {
@@ -177,9 +176,9 @@ export function allocateRowBlock({ dim, optimizer }: EmbeddingShape, host: HostB
 }
 
 /** The matrices of weights and of state, each with its words per row. */
-export function* matricesOf<A extends { readonly weights: Buffer; readonly state: Buffer | undefined }>(
+export function* matricesOf(
   { dim, optimizer }: EmbeddingShape,
-  rows: A,
+  rows: RowBuffers<Buffer>,
 ): Generator<{ readonly name: "weights" | "state"; readonly buffer: Buffer; readonly width: number }> {
   yield { name: "weights", buffer: rows.weights, width: dim };
   if (rows.state !== undefined) yield { name: "state", buffer: rows.state, width: rowStateWords(optimizer, dim) };

@@ -10,11 +10,11 @@ import type { ProcessGroup } from "../parallel/process_group.ts";
 import { ThreadGroup } from "../parallel/threads.ts";
 import { messageOf } from "../errors.ts";
 import { Mailbox } from "../threads/mailbox.ts";
-import type { RowMatrix } from "../embedding/tables.ts";
+import type { RowBuffers, RowMatrix } from "../embedding/tables.ts";
 import { planModel } from "../model/shape.ts";
 import { Command, Rank } from "./rank.ts";
 import { allocateOnDevice, mapBuffers } from "./train_state.ts";
-import { doneAt, type MatrixBuffers, POSTED, type RankMessage, ringAt } from "./worker_ranks.ts";
+import { doneAt, POSTED, type RankMessage, ringAt } from "./worker_ranks.ts";
 
 /** Polls for the next command before sleeping. */
 const SPINS = 2_000;
@@ -23,7 +23,7 @@ const SPINS = 2_000;
 function attachShared(host: HostBackend, { memory, model, batchShape, mostDistinct }: RankMessage) {
   const plan = planModel(model);
   const one = (shared: SharedWords) => host.attach(shared);
-  const matrix = ({ weights, state }: MatrixBuffers<SharedWords>): RowMatrix => ({
+  const matrix = ({ weights, state }: RowBuffers<SharedWords>): RowMatrix => ({
     backend: host,
     rows: weights.words / plan.shape.dim,
     weights: one(weights),

@@ -2,6 +2,7 @@
 import { GROUP_WORDS, type ThreadGroupMemory, threadGroupMemory } from "../parallel/threads.ts";
 import type { Buffer, HostBackend, SharedWords } from "../backend/backend.ts";
 import type { DeviceOptions, HostOptions } from "../backend/open.ts";
+import type { RowBuffers } from "../embedding/tables.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelShape } from "../model/shape.ts";
 import { HotsetError } from "../errors.ts";
@@ -49,17 +50,12 @@ export interface RankMessage {
   readonly memory: SharedBuffers;
 }
 
-/** Weights and optimizer state of a matrix of rows, each as a `B`. */
-export interface MatrixBuffers<B> {
-  readonly weights: B;
-  readonly state: B | undefined;
-}
 /** The buffers of a run in a form that can be posted to a worker. */
-export type SharedBuffers = TrainBuffers<SharedWords, MatrixBuffers<SharedWords>>;
+export type SharedBuffers = TrainBuffers<SharedWords, RowBuffers<SharedWords>>;
 
 function shareAll(host: HostBackend, memory: TrainState): SharedBuffers {
   const one = (buffer: Buffer) => host.share(buffer);
-  const matrix = ({ weights, state }: MatrixBuffers<Buffer>) => ({ weights: one(weights), state: state && one(state) });
+  const matrix = ({ weights, state }: RowBuffers<Buffer>) => ({ weights: one(weights), state: state && one(state) });
   return mapBuffers(memory, one, matrix);
 }
 
