@@ -5,7 +5,7 @@ import type { OptimizerName } from "../optimizer/optimizers.ts";
  * `Backend.cachedWords` of the CPU backend, the same on all processors because the bits depend on it. See "Against the
  * machine's limit" in docs/performance.md.
  */
-export const CPU_CACHED_WORDS = 1.5 * 2 ** 20;
+export const CPU_CACHED_WORDS = 0.75 * 2 ** 20;
 
 /** Activation that follows a matrix product. */
 export type Activation = "identity" | "relu" | "sigmoid";
@@ -26,6 +26,8 @@ export interface LinearShape {
    * input, and may be overwritten in its gradient. Only strides that `Backend.strideOf` returned are permitted.
    */
   readonly stride?: number;
+  /** True if the weight has not changed since the `linear` before with it: a backend may use what it made of it then. */
+  readonly sameWeight?: boolean;
 }
 
 /** The interaction of `tables` pooled vectors and, if there is one, a bottom vector, all of length `dim`. */

@@ -290,6 +290,7 @@ export class Network {
         outputGradient: dValues!,
         outputStride: stride,
         step: step && { ...step, firstSample: step.firstSample + first },
+        sameParameters: !isFirst,
       });
       return {
         forward,

@@ -162,9 +162,10 @@ class Bf16Products implements Products {
 
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
     if (!isWide(shape)) return this.#narrow.linear(shape, samples, x, weight, bias, y);
-    const { inputs, outputs, activation } = shape;
+    const { inputs, outputs, activation, sameWeight = false } = shape;
     const left = this.#copies.of(x).round(samples * inputs, x);
-    const right = this.#copies.of(weight).round(outputs * inputs, weight);
+    const weights = this.#copies.of(weight);
+    const right = sameWeight ? weights.last(outputs * inputs, weight) : weights.round(outputs * inputs, weight);
     this.#gemm.gemm(false, true, samples, outputs, inputs, left, right, floats(y));
     if (bias === undefined) return;
     this.#kernels.biasActivation(samples, outputs, ACTIVATION_CODES[activation], at(bias), at(y));
@@ -190,7 +191,8 @@ class Rounded implements CopyMemory {
   readonly #rounding: Rounding | undefined;
   #place: CpuBuffer;
   #matrix: Uint16Array = new Uint16Array(0);
-  /** Words that `take` may use: those of the last matrix, once. */
+  /** Words of the last matrix, and those of them that `take` may use, once. */
+  #words = 0;
   #ready = 0;
 
   /** The kernels round matrices of sizes that `rounding` is not prepared for. */
@@ -215,6 +217,13 @@ class Rounded implements CopyMemory {
     if (!this.#rounding?.round(words, floats(matrix), this.#matrix)) {
       this.#kernels.roundToBf16(words, at(matrix), this.#place.address);
     }
+    this.#words = this.#ready = words;
+    return this.#matrix;
+  }
+
+  /** The result of the last `round`, whose matrix has not changed since; a new one if that was shorter. */
+  last(words: number, matrix: Buffer): Uint16Array {
+    if (this.#words < words) return this.round(words, matrix);
     this.#ready = words;
     return this.#matrix;
   }

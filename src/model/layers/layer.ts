@@ -73,6 +73,8 @@ export interface LayerBuffers {
   readonly outputStride: number;
   /** Undefined for a model that is only scored. */
   readonly step: LayerStep | undefined;
+  /** True for a micro-batch after the first: the parameters have not changed since the forward pass before. */
+  readonly sameParameters: boolean;
 }
 
 /** True for each gradient that is added to what its buffer holds. */

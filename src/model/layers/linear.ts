@@ -55,9 +55,10 @@ function layer(shape: LinearShape, place: LinearPlace, biasDeviation: number | u
         parameterGradients: [dWeight, dBias],
         output: y,
         outputGradient: dY,
+        sameParameters,
       },
     ) => {
-      const strided = { ...shape, stride };
+      const strided = { ...shape, stride, sameWeight: sameParameters };
       device.prepareLinear(strided, x, weight);
       const gradients = { x, weight, y, dY, dX, dWeight, dBias, addsX, addsWeight };
       return {
