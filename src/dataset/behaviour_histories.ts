@@ -18,7 +18,6 @@ const TARGET = 1, NEGATIVES = 2;
 /** Random stream of the order of users. */
 const ORDER = 3;
 
-/** Settings of histories. */
 export interface HistoryOptions {
   /** Name of the log, for errors. */
   readonly source: string;
@@ -42,7 +41,6 @@ interface UserRows {
   readonly categoryOf: Uint32Array;
 }
 
-/** Pairs of an item and a category. */
 interface Pairs {
   readonly items: Uint32Array;
   readonly categories: Uint32Array;
@@ -51,7 +49,6 @@ interface Pairs {
 /** The histories of all users of a log, those of the train split first and in random order, as published. */
 export class BehaviourHistories implements Histories {
   readonly rows: readonly number[];
-  /** Number of users. */
   readonly users: number;
   /** Number of users who do not belong to the test split. */
   readonly trainUsers: number;

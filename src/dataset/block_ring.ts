@@ -25,7 +25,6 @@ function drawing(model: ClickModel, blocks: readonly ClickBlock[], count: number
   return (slot, [block]) => void model.draw(block, blocks[slot], block / count);
 }
 
-/** The work of a thread. */
 export function drawingOf({ options, bias, count, memory }: DrawingInput): Work {
   const model = new ClickModel(options, bias);
   return drawing(model, blocksIn(model, memory), count);

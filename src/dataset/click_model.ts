@@ -55,7 +55,6 @@ const CALIBRATION_STREAM = 0xfffffffe;
 export class ClickModel {
   /** Rows of each table. */
   readonly rows: readonly number[];
-  /** Number of dense features. */
   readonly denseFeatures: number;
   readonly #seed: number;
   readonly #drift: number;
@@ -86,7 +85,6 @@ export class ClickModel {
     return new ClickModel(options, await new ClickModel(options, 0).#calibrate());
   }
 
-  /** Number of tables. */
   get tables(): number {
     return this.rows.length;
   }
@@ -96,7 +94,6 @@ export class ClickModel {
     return this.blockIn(new ArrayBuffer(this.blockBytes), 0);
   }
 
-  /** Bytes of a block. */
   get blockBytes(): number {
     return BLOCK_SAMPLES * (8 + 8 * this.denseFeatures + 4 * this.tables + 8);
   }

@@ -33,7 +33,6 @@ export interface DatasetBody extends EncodingBody {
 const count = z.number().int().nonnegative();
 const splitSize = z.object({ samples: count, lookups: count });
 
-/** Schema of a dataset's manifest. */
 export const datasetBody: z.ZodType<DatasetBody> = z.object({
   ...encodingFields,
   group: z.string().optional(),

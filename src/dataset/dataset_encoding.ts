@@ -40,7 +40,6 @@ export interface EncodingBody {
   steps?: number | undefined;
 }
 
-/** Schema of these fields. */
 export const encodingFields = {
   source: z.record(z.string(), z.unknown()),
   dense: z.array(z.string()),
@@ -202,12 +201,10 @@ export abstract class DatasetEncoding<Body extends EncodingBody = EncodingBody> 
   }
 }
 
-/** The manifest of a saved encoding. */
 export interface SavedBody extends EncodingBody {
   dataset: string;
   rareShares: number[];
 }
-/** Schema of the manifest of a saved encoding. */
 export const savedBody: z.ZodType<SavedBody> = z.object({
   dataset: z.string(),
   ...encodingFields,

@@ -8,7 +8,6 @@ import { isMissing } from "./value_rules.ts";
 /** Notation of the numbers or moments of a column. */
 export type Written = { decimal?: ","; thousands?: "," | "." | " " | "_" | "'"; format?: string };
 
-/** Properties of a column. */
 export interface ColumnFindings {
   readonly name: string;
   /** SQL of the field, and its type in a Parquet file. */

@@ -3,9 +3,7 @@ import type { DuckDBConnection, DuckDBDataChunk, DuckDBInstance, DuckDBListVecto
 import { HotsetError, messageOf } from "../errors.ts";
 import type { FileContent } from "./file_content.ts";
 
-/** Limits of a database. */
 export interface EngineLimits {
-  /** Maximum memory in bytes. */
   readonly memoryBytes: number;
   readonly threads: number;
   /** Aborting it makes the running statement fail. */

@@ -109,7 +109,6 @@ export function knownBy(known: DatasetEncoding): object {
   return { dataset: id, values: valuesId, rows, dropped: tables.map(({ dropped = 0 }) => dropped), numbers: numbersId };
 }
 
-/** The growth of a table. */
 export interface GrownSize {
   /** Rows of the older encoding, and how many of them were dropped. */
   readonly before: number;

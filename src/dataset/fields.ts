@@ -143,7 +143,6 @@ export function fieldBuilder(
   };
 }
 
-/** The hours of a day. */
 const HOURS = Array.from({ length: 24 }, (_, hour) => `${hour}`);
 
 /** SQL of the replacement of missing values of a dense column with a numeric rule: 0, unless the schema has another. */

@@ -2,7 +2,6 @@
 
 /** Content types: text or numbers, plain or compressed; columns; archives. */
 const CONTENTS = ["plain", "gzip", "zstd", "parquet", "zip"] as const;
-/** See CONTENTS. */
 export type FileContent = typeof CONTENTS[number];
 
 /** Bytes at each end of a file that identify its content. */

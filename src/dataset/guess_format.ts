@@ -36,7 +36,6 @@ function isAvazu(names: readonly string[]): boolean {
 /** Names in a note, of each kind of column. */
 const MAX_NAMED = 12;
 
-/** How to read a log. */
 export interface GuessedFormat {
   readonly format: Format;
   /** The columns of csv and parquet. */

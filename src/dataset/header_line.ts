@@ -3,7 +3,6 @@ import type { LogSchema } from "./schema.ts";
 
 type Text = Pick<LogSchema, "delimiter" | "quote" | "escape">;
 
-/** The fields of a line. */
 export function splitLine(line: string, { delimiter, quote, escape = quote }: Text): string[] {
   const fields: string[] = [];
   for (let at = 0; at <= line.length; at += delimiter.length) {

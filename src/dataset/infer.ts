@@ -13,7 +13,6 @@ import { type Column, isSparse, type LogSchema, type Moment } from "./schema.ts"
 import { sniffText, type TextForm } from "./sniff_text.ts";
 import { firstLine } from "./text_file.ts";
 
-/** Rows of the sample. */
 const SAMPLE_ROWS = 1_000_000;
 const MEMORY_BYTES = 2 ** 30;
 const LABEL_NAMES = /^(label|y|target|click(ed|s)?|is_?click(ed)?|conver(sion|ted))$/i;
@@ -38,7 +37,6 @@ const FRACTIONS = /^(DOUBLE|FLOAT|DECIMAL(\(.*\))?)$/;
 /** Text that looks like a list of codes. */
 const LISTS = /^(VARCHAR|UUID|U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?)\[\]$/;
 
-/** What was found in a column. */
 interface Found extends ColumnFindings {
   /** True if it is the row number. */
   readonly numbersRows: boolean;

@@ -10,13 +10,10 @@ import type { Format } from "./formats.ts";
 
 const PIECE_BYTES = 4 << 20;
 
-/** A file of a raw log. */
 export interface InputFile {
   /** Absolute path. */
   readonly path: string;
-  /** Length in bytes. */
   readonly bytes: number;
-  /** Content type. */
   readonly content: FileContent;
   /** Milliseconds since 1970. */
   readonly modified: number;
@@ -24,7 +21,6 @@ export interface InputFile {
 
 /** A file whose content has been read completely. */
 export interface KnownFile extends InputFile {
-  /** Checksum of all bytes. */
   readonly crc32: number;
 }
 

@@ -143,7 +143,6 @@ export class KeyTable implements Disposable {
     release(old);
   }
 
-  /** Frees the memory. */
   [Symbol.dispose](): void {
     release(this.#pairs);
   }

@@ -54,7 +54,6 @@ export interface PositiveLog {
   part(i: number): string;
 }
 
-/** What was drawn. */
 export interface DrawnNegatives {
   /** By log and split. */
   readonly drawn: readonly (readonly number[])[];

@@ -37,7 +37,6 @@ export interface TableTask {
   readonly memoryBytes: number;
 }
 
-/** The size of a table. */
 export interface TableSize {
   /** Rows, row 0 included. */
   readonly rows: number;

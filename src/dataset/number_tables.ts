@@ -36,7 +36,6 @@ interface KeyOptions extends NumberingOptions {
   readonly group: ProcessGroup;
 }
 
-/** The database that numbers values. */
 interface ValueOptions extends NumberingOptions {
   readonly engine: Engine;
   readonly maxIndRange: number | undefined;

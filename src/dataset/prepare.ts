@@ -190,7 +190,6 @@ export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<Lo
   };
 }
 
-/** How a log is read. */
 interface Reading extends Pick<JobOptions, "format" | "schema" | "maxIndRange"> {
   /** Rules and replacements that another log has determined. */
   readonly found: Partial<Pick<RawEncoding, "rules" | "fills">>;

@@ -48,7 +48,6 @@ export interface ReadOptions {
   readonly onProgress?: (stage: "check" | "wait" | "read" | "count" | "encode", fraction: number) => void;
 }
 
-/** Settings of a job. */
 export interface JobOptions extends ReadOptions {
   readonly format: Format;
   readonly schema: LogSchema;

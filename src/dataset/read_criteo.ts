@@ -28,7 +28,6 @@ export interface CriteoTask {
   readonly prefix: string;
 }
 
-/** Result of a task. */
 export interface ReadResult {
   readonly chunks: readonly StagedChunk[];
   readonly skippedRows: number;

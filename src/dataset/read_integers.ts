@@ -10,7 +10,6 @@ import { ChunkBuffer } from "./staged_chunk.ts";
 const DENSE = CRITEO.columns.filter(isDense).length;
 const TABLES = CRITEO.columns.filter(isSparse).length;
 
-/** Bytes of a value. */
 export const VALUE_BYTES = { int32: 4, float64: 8 } as const;
 
 /** The part of a row's values that is in one file. */
@@ -20,7 +19,6 @@ export interface IntegerSource {
   readonly at: number;
   /** Values of a row. */
   readonly words: number;
-  /** Type of the values. */
   readonly type: keyof typeof VALUE_BYTES;
 }
 

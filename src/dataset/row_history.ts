@@ -16,7 +16,6 @@ export const NUMBERS_FILE = "numbers.u32";
 
 /** Location of the history of a table, without row 0. */
 export interface HistoryFiles {
-  /** Rows. */
   readonly rows: number;
   /** Next number: one more than the largest that any row had. */
   readonly next: number;
@@ -69,7 +68,6 @@ export function ageRows({ next, unseen, numbers }: RowHistory, seen: Uint32Array
   return { kept, history: { next, unseen: wordsAt(aged, kept), numbers: wordsAt(numbers, kept) } };
 }
 
-/** The words at these positions. */
 export function wordsAt(words: Uint32Array, positions: Uint32Array): Uint32Array<ArrayBuffer> {
   return positions.map((position) => words[position]) as Uint32Array<ArrayBuffer>;
 }

@@ -214,7 +214,6 @@ export interface LogSchema {
   /** The column by which samples are grouped for metrics, of kind sparse or ignore: each user has an AUC. */
   group?: string | undefined;
 }
-/** Schema of a schema file. */
 export const logSchema: z.ZodType<LogSchema> = schemaFile;
 
 /** True for columns that become embedding tables. */

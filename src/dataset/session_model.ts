@@ -17,7 +17,6 @@ const USER_STREAM = 1;
 
 /** Histories of users, each a function of the seed and the user. */
 export class SessionModel implements Histories {
-  /** Number of users. */
   readonly users: number;
   readonly rows: readonly number[];
   readonly #seed: number;

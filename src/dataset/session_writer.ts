@@ -9,7 +9,6 @@ import { SplitWriter } from "./split_writer.ts";
 export const STEPS = 21;
 /** Names of the tables, in their order in a step. */
 export const SESSION_TABLES = ["user", "item", "category"] as const;
-/** Number of tables. */
 export const TABLES = SESSION_TABLES.length;
 /** Bytes of a sample on disk. */
 export const SAMPLE_BYTES = 1 + 4 * STEPS + 8 * STEPS * TABLES + 8;

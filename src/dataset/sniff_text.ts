@@ -5,7 +5,6 @@ import type { InputFile } from "./inputs.ts";
 import type { LogSchema } from "./schema.ts";
 import { textOf } from "./text_file.ts";
 
-/** Dialect of a text. */
 export type TextForm = Omit<LogSchema, "columns">;
 
 /** Bytes that are searched for quotes and for lines above the header. */

@@ -19,7 +19,6 @@ const ROUND_TASKS = 64;
 
 /** Formats that DuckDB does not read. */
 export type ChunkFormat = "criteo" | "dlrm";
-/** True for these formats. */
 export const isChunkFormat = (format: string): format is ChunkFormat => format === "criteo" || format === "dlrm";
 
 /** What to read, and what was read before a kill. */

@@ -38,12 +38,10 @@ export class StageDirectory {
     });
   }
 
-  /** Path of a file in the directory. */
   path(name: string): string {
     return join(this.directory, name);
   }
 
-  /** Paths of the files of a table. */
   tableFiles(table: number): TableFiles {
     const path = (name: string) => this.path(`t${table}.${name}`);
     return {

@@ -39,7 +39,6 @@ export interface Missing {
  */
 export type Purpose = "train" | "evaluate" | "predict";
 
-/** How a log is read. */
 export interface StageOptions {
   readonly name: string;
   readonly onBadRow: BadRowPolicy;

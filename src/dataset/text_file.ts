@@ -7,7 +7,6 @@ import { HotsetError, messageOf } from "../errors.ts";
 import type { FileContent } from "./file_content.ts";
 import { LINE_TOO_LONG, MAX_LINE_BYTES, NOT_UTF8, rowError } from "./row_fault.ts";
 
-/** A file that contains text. */
 export interface TextFile {
   readonly path: string;
   readonly content: FileContent;

@@ -16,9 +16,7 @@ export interface LongField {
   readonly lines: number;
 }
 
-/** Counts of the lines of a text. */
 export interface TextLines {
-  /** All lines. */
   readonly lines: number;
   /** Lines skipped by the schema. */
   readonly above: number;

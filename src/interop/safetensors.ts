@@ -18,7 +18,6 @@ const DTYPE_BYTES = {
   ...{ I32: 4, U32: 4, F32: 4, I64: 8, U64: 8, F64: 8 },
 } as const;
 
-/** The type of a tensor's elements. */
 export type Dtype = keyof typeof DTYPE_BYTES;
 
 /** A tensor of a file. */
@@ -29,7 +28,6 @@ export interface Tensor {
   readonly at: number;
 }
 
-/** A tensor to write. */
 export interface TensorSpec {
   readonly name: string;
   readonly dtype: Dtype;
@@ -44,7 +42,6 @@ const entry = z.strictObject({
 });
 const metadataEntry = z.record(z.string(), z.string());
 
-/** Content of a header. */
 export interface Header {
   /** Tensors by name. */
   readonly tensors: ReadonlyMap<string, Tensor>;
@@ -98,9 +95,7 @@ export function parseHeader(path: string, header: Uint8Array, fileBytes: number)
 
 /** Reads parts of a file's tensors into given memory. */
 export class SafetensorsReader implements Disposable {
-  /** Tensors by name. */
   readonly tensors: Header["tensors"];
-  /** Metadata of the writer. */
   readonly metadata: Header["metadata"];
   readonly #reader: FileReader;
 
@@ -141,7 +136,6 @@ export class SafetensorsReader implements Disposable {
     this.#reader.read(at + 4 * first, target);
   }
 
-  /** Closes the file. */
   [Symbol.dispose](): void {
     this.#reader[Symbol.dispose]();
   }
@@ -183,7 +177,6 @@ export class SafetensorsWriter implements Disposable {
     this.#file.commit();
   }
 
-  /** Removes what was not committed. */
   [Symbol.dispose](): void {
     this.#file[Symbol.dispose]();
   }

@@ -24,7 +24,6 @@ export class BatchFiller {
     return this.#samples === this.#batch.shape.batchSize;
   }
 
-  /** Appends sample `i` of `samples`. */
   add({ labels, weights, dense, indices, lookupWeights, offsets }: Samples, i: number): void {
     const { words, floats, sections, shape } = this.#batch;
     const { tables, denseFeatures } = shape;

@@ -18,7 +18,6 @@ const PAYLOAD_WORDS = CHUNK_WORDS - HEADER_WORDS;
 
 /** Position of a stream in its file. */
 export interface StreamPlace {
-  /** Words of the stream. */
   readonly words: number;
   /** Number of its last chunk, plus one; 0 if it has none. */
   readonly last: number;
@@ -89,7 +88,6 @@ export class BucketFileWriter implements Disposable {
   }
 }
 
-/** Reads streams. */
 export class BucketFileReader implements Disposable {
   readonly #path: string;
   readonly #file: FileReader;

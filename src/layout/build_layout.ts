@@ -148,7 +148,6 @@ function estimateBytes({ denseOfSample, bagsOfSample, weightedLookups, body: { s
   return train.samples * (4 * denseOfSample + 3 * bagsOfSample) + weights;
 }
 
-/** Packs a rank's samples. */
 async function pack(
   own: OwnSamples,
   hotMap: HotMap | undefined,
@@ -233,7 +232,6 @@ class BatchWriter {
     this.#positionsFile = writer.file(batchFiles(kind).positions);
   }
 
-  /** What was written. */
   get figures(): Omit<Packed, "samples"> {
     return { batches: this.#positions.length, bytes: this.#records.bytes, mostDistinct: this.#mostDistinct };
   }

@@ -28,7 +28,6 @@ export class HotIndex {
   }
 }
 
-/** Number of set bits in a word. */
 function countOnes(word: number): number {
   const pairs = word - (word >>> 1 & 0x55555555);
   const nibbles = (pairs & 0x33333333) + (pairs >>> 2 & 0x33333333);

@@ -14,7 +14,6 @@ interface Kind {
 
 /** The train split in the order of packing. */
 export interface OrderedSplit {
-  /** Number of samples. */
   readonly samples: number;
   /** A reader of at most this number of samples at a time. */
   readonly open: (capacity: number) => SampleSource;

@@ -34,7 +34,6 @@ class SegmentWork {
   };
 }
 
-/** The work of the thread. */
 export function packing(input: PackInput): Work {
   return new SegmentWork(input).pack;
 }

@@ -22,7 +22,6 @@ export class SegmentSorter {
   #least = 0;
   #most = 0;
 
-  /** A sorter for batches of this shape. */
   constructor({ lookupCapacity, bags }: BatchShape) {
     this.#rows = [new Uint32Array(lookupCapacity), new Uint32Array(lookupCapacity)];
     this.#positions = [new Uint32Array(lookupCapacity), new Uint32Array(lookupCapacity)];

@@ -22,7 +22,6 @@ export class SplitBatches implements Disposable {
   readonly count: number;
   readonly #reader: SampleReader;
 
-  /** `batchSize`: samples per batch. */
   constructor(dataset: Dataset, split: Split, batchSize: number) {
     const { bagsOfSample: tables, denseOfSample: denseFeatures, weightedLookups, body: { bags } } = dataset;
     this.#reader = dataset.reader(split, batchSize);

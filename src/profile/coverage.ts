@@ -14,7 +14,6 @@ const SMALLEST_BUDGET = 1 << 16;
 /** Stream of the seed. */
 const COVERAGE_STREAM = 3;
 
-/** One point of the curve. */
 export interface CoveragePoint {
   budget: number;
   hotBytes: number;

@@ -25,7 +25,6 @@ export interface HotRowCounter {
   rowsAtLeast(cutoff: number): Interval;
 }
 
-/** Counts exactly. */
 export function exactCounter(tally: Tally): HotRowCounter {
   return {
     rowsAtLeast(cutoff) {

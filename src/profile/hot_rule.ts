@@ -37,7 +37,6 @@ export class HotRule {
     this.#lastTies = this.#shareTies(this.#ties);
   }
 
-  /** True if this row of this table is hot. */
   isHot(table: number, row: number): boolean {
     const cutoff = this.#cutoffs[table];
     if (cutoff === "whole") return true;

@@ -40,7 +40,6 @@ export interface TablePlan {
 
 /** The log of accesses that decisions are based on. */
 interface UsedLog {
-  /** Logged accesses. */
   readonly log: RowCounts;
   /** Percent of the samples in the log. */
   readonly sampleRate: number;
@@ -48,7 +47,6 @@ interface UsedLog {
   readonly settled: boolean;
 }
 
-/** The decisions. */
 export interface Plan extends UsedLog {
   readonly threshold: number | undefined;
   readonly floorReached: boolean;

@@ -74,7 +74,6 @@ const count = z.number().int().nonnegative();
 const share = z.number().min(0).max(1);
 const interval = z.object({ low: z.number(), value: z.number(), high: z.number() });
 
-/** Schema of a profile's manifest. */
 export const profileBody: z.ZodType<ProfileBody> = z.object({
   dataset: z.string(),
   dim: z.number().int().positive(),

@@ -1,14 +1,12 @@
 /** Searches the threshold: the share of its table's accesses that makes a row hot. */
 import { addIntervals, type HotRowCounter, type Interval } from "./estimate.ts";
 
-/** A table in the search. */
 export interface SearchedTable {
   /** Logged accesses to all its rows. */
   readonly accesses: number;
   readonly counter: HotRowCounter;
 }
 
-/** Result of the search. */
 export interface Threshold {
   readonly threshold: number;
   /** Logged accesses that make a row of each table hot; at least 1, because an unseen row is never hot. */

@@ -12,7 +12,6 @@ export interface RowPositions {
   readonly positions: Buffer;
 }
 
-/** A source of rows. */
 export interface LookedUpRows extends Disposable {
   /** The rows of these global row numbers. */
   take(rows: Uint32Array): RowPositions;

@@ -18,7 +18,6 @@ const DAMAGED = "is damaged (checksum does not match)";
 
 /** The kinds of artifact, each with the version of its format that this Hotset writes. */
 export const VERSIONS = { dataset: 2, profile: 3, layout: 5, checkpoint: 2, encoding: 1 } as const;
-/** Kinds of artifact. */
 export type ArtifactKind = keyof typeof VERSIONS;
 /**
  * The oldest version of each kind that can be read. Models, and the data whose dictionary they need, can be read as
@@ -54,7 +53,6 @@ export function fingerprint(value: unknown): string {
   return createHash("sha256").update(JSON.stringify(value)).digest("hex").slice(0, 16);
 }
 
-/** The bytes of an array. */
 export function bytesOf(array: Words): Uint8Array {
   if (array instanceof Uint8Array) return array; // a step that reads a batch makes no other view
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
@@ -345,7 +343,6 @@ export function isCached(kind: ArtifactKind, directory: string): boolean {
   }
 }
 
-/** True if a directory is there. */
 export function isDirectory(path: string): boolean {
   try {
     return Deno.statSync(path).isDirectory;

@@ -12,7 +12,6 @@ const REPLACED = ".replaced";
 
 /** What a writer left. */
 export interface Leftover {
-  /** Its path. */
   readonly path: string;
   /** The output of which it is. */
   readonly target: string;

@@ -25,7 +25,6 @@ export class TemporaryDirectory implements Disposable {
     return new TemporaryDirectory(`${basename(path)}-`, dirname(path));
   }
 
-  /** A path inside. */
   join(...names: string[]): string {
     return join(this.path, ...names);
   }
