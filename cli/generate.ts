@@ -3,7 +3,7 @@ import { isArtifact } from "../src/storage/artifact.ts";
 import { generateDataset, writeCriteoLog } from "../src/dataset/generate.ts";
 import { generateSessions } from "../src/dataset/generate_sessions.ts";
 import type { Split } from "../src/dataset/dataset.ts";
-import { splitSizes } from "../src/dataset/prepare.ts";
+import { splitSizes } from "../src/dataset/splits.ts";
 import { type Shape, SHAPES } from "../src/dataset/published.ts";
 import { UsageError } from "../src/errors.ts";
 import { type Common, positive, real, share } from "./common_options.ts";

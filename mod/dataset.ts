@@ -81,13 +81,8 @@ export {
 } from "../src/dataset/dataset.ts";
 export { DatasetEncoding, type EncodingBody } from "../src/dataset/dataset_encoding.ts";
 export type { ArtifactCheck } from "../src/storage/artifact.ts";
-export {
-  type EncodeOptions,
-  encodeWith,
-  type Fractions,
-  prepareDataset,
-  type PrepareOptions,
-} from "../src/dataset/prepare.ts";
+export { type EncodeOptions, encodeWith, prepareDataset, type PrepareOptions } from "../src/dataset/prepare.ts";
+export type { Fractions } from "../src/dataset/splits.ts";
 export { writeRows } from "../src/dataset/write_rows.ts";
 export type { ArrowTable, InputColumns, InputRow, InputValue, RowsInMemory } from "../src/dataset/rows_in_memory.ts";
 export type { SingleValue } from "../src/dataset/single_value.ts";

@@ -7,18 +7,13 @@ import { FileReader } from "../storage/artifact.ts";
 import { ownPart, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import type { GroupWriter } from "../storage/group_writer.ts";
 import { type DatasetBody, type Split, SPLITS } from "./dataset.ts";
+import type { SplitPart } from "./splits.ts";
 import { type SplitArrays, SplitWriter } from "./split_writer.ts";
 import type { StagedLog } from "./staged_log.ts";
 import { denseAt, readWords } from "./staged_chunk.ts";
 
 /** Samples that are assembled at a time, few enough for their indices to stay in the cache. */
 const CHUNK_SAMPLES = 4096;
-
-/** A range of a log's rows that belongs to one split. */
-export interface SplitPart {
-  readonly split: Split;
-  readonly samples: number;
-}
 
 /** A staged log whose tables have been encoded. */
 export interface EncodedLog {

@@ -13,8 +13,9 @@ import { isDense, isSparse } from "./schema.ts";
 import type { ChunkBuffer } from "./staged_chunk.ts";
 
 const TAB = 9, NEWLINE = 10, RETURN = 13, MINUS = 45, ZERO = 48;
-const DENSE = CRITEO.columns.filter(isDense).length;
-const TABLES = CRITEO.columns.filter(isSparse).length;
+/** Numbers of dense features and of tables. */
+export const DENSE = CRITEO.columns.filter(isDense).length;
+export const TABLES = CRITEO.columns.filter(isSparse).length;
 const COLUMNS = CRITEO.columns.length;
 /** Minimum bytes of a valid row: all separators, a label and a line end. */
 export const MIN_ROW_BYTES = COLUMNS;

@@ -215,17 +215,7 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
 
   /** A reader of one split, at most `capacity` samples at a time. */
   reader(split: Split, capacity: number): SampleReader {
-    const files = splitFiles(split);
-    const open = (name: string) => this.#artifact.open(name);
-    return new SampleReader(this, split, capacity, {
-      labels: open(files.labels),
-      dense: open(files.dense),
-      indices: open(files.indices),
-      weights: this.body.weight === undefined ? undefined : open(files.weights),
-      lookupWeights: this.weightedLookups ? open(files.lookupWeights) : undefined,
-      bagLengths: this.body.bags ? open(files.bagLengths) : undefined,
-      firstLookups: this.body.bags ? open(files.firstLookups) : undefined,
-    });
+    return new SampleReader(this, split, capacity, (name) => this.#artifact.open(name));
   }
 }
 
@@ -237,14 +227,22 @@ export async function openMade(directory: string, group: ProcessGroup): Promise<
   });
 }
 
-interface Readers {
-  labels: FileReader;
-  dense: FileReader;
-  indices: FileReader;
-  weights: FileReader | undefined;
-  lookupWeights: FileReader | undefined;
-  bagLengths: FileReader | undefined;
-  firstLookups: FileReader | undefined;
+/** Opens the files of a split. */
+function openFiles(
+  { body: { bags, weight }, weightedLookups }: Dataset,
+  split: Split,
+  open: (name: string) => FileReader,
+) {
+  const files = splitFiles(split);
+  return {
+    labels: open(files.labels),
+    dense: open(files.dense),
+    indices: open(files.indices),
+    weights: weight === undefined ? undefined : open(files.weights),
+    lookupWeights: weightedLookups ? open(files.lookupWeights) : undefined,
+    bagLengths: bags ? open(files.bagLengths) : undefined,
+    firstLookups: bags ? open(files.firstLookups) : undefined,
+  };
 }
 
 /** Reads consecutive samples of a split into memory that is reused. */
@@ -253,7 +251,7 @@ export class SampleReader implements Disposable {
   readonly samples: number;
   readonly #dataset: Dataset;
   readonly #split: Split;
-  readonly #readers: Readers;
+  readonly #readers: ReturnType<typeof openFiles>;
   readonly #labels: Uint8Array;
   readonly #weights: Float32Array | undefined;
   readonly #dense: Float32Array;
@@ -266,14 +264,14 @@ export class SampleReader implements Disposable {
   readonly #tableRows: Uint32Array;
 
   /** Use `dataset.reader`. @internal */
-  constructor(dataset: Dataset, split: Split, capacity: number, readers: Readers) {
+  constructor(dataset: Dataset, split: Split, capacity: number, open: (name: string) => FileReader) {
     this.samples = dataset.samples(split);
     this.#dataset = dataset;
     this.#split = split;
-    this.#readers = readers;
+    this.#readers = openFiles(dataset, split, open);
     const { bagsOfSample, denseOfSample } = dataset;
     this.#labels = new Uint8Array(capacity);
-    this.#weights = readers.weights === undefined ? undefined : new Float32Array(capacity);
+    this.#weights = dataset.body.weight === undefined ? undefined : new Float32Array(capacity);
     this.#dense = new Float32Array(capacity * denseOfSample);
     this.#indices = new Uint32Array(capacity * bagsOfSample);
     this.#offsets = dataset.body.bags ? new Uint32Array(capacity * bagsOfSample + 1) : undefined;

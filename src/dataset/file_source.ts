@@ -4,18 +4,20 @@ import type { InputFile } from "./inputs.ts";
 import { readFailure } from "./query_faults.ts";
 import type { LogSchema } from "./schema.ts";
 
-/** SQL of the rows of a text as columns c0, c1 and so on; malformed rows are stored as rejects. */
-export function csvSource(file: InputFile, schema: Omit<LogSchema, "columns">, width: number): string {
+/** SQL of the rows of a file with these columns, renamed to c0, c1 and so on, which no other name equals. */
+export function rowsOf(file: InputFile, schema: Omit<LogSchema, "columns">, names: readonly string[]): string {
+  if (file.content !== "parquet") return csvSource(file, schema, names.length);
+  const columns = names.map((name, i) => `${identifier(name)} AS c${i}`);
+  return `(SELECT ${columns.join(", ")} FROM ${parquetFiles([file.path])})`;
+}
+
+/** SQL of the rows of a text; malformed rows are stored as rejects. */
+function csvSource(file: InputFile, schema: Omit<LogSchema, "columns">, width: number): string {
   const { header, delimiter, quote, escape = quote, skip = 0 } = schema;
   const columns = Array.from({ length: width }, (_, i) => `c${i}: 'VARCHAR'`).join(", ");
   return `read_csv(${textFile(file)}, auto_detect = false, header = ${header}, skip = ${skip}, ` +
     `delim = ${quoted(delimiter)}, quote = ${quoted(quote)}, escape = ${quoted(quote === "" ? "" : escape)}, ` +
     `comment = '', columns = {${columns}}, store_rejects = true, rejects_limit = 0)`;
-}
-
-/** SQL of the rows of a Parquet file with these columns, renamed to c0, c1 and so on, which no other name equals. */
-export function parquetSource({ path }: InputFile, names: readonly string[]): string {
-  return `(SELECT ${names.map((name, i) => `${identifier(name)} AS c${i}`).join(", ")} FROM ${parquetFiles([path])})`;
 }
 
 /** The types of the columns, by name. */

@@ -8,12 +8,12 @@ import { mix } from "../random.ts";
 import { BlockRing } from "./block_ring.ts";
 import { BLOCK_SAMPLES, type ClickBlock, ClickModel, type ClickModelOptions } from "./click_model.ts";
 import { COUNTS_FILE, Dataset, type DatasetBody, type Split, SPLITS } from "./dataset.ts";
-import { type Fractions, splitSizes } from "./prepare.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 import { schemaOf } from "./formats.ts";
 import { idOf } from "./multi_hot.ts";
 import { shapeOf } from "./published.ts";
 import { isDense, isSparse } from "./schema.ts";
+import { type Fractions, splitSizes } from "./splits.ts";
 import { SplitWriter } from "./split_writer.ts";
 
 /** Number of samples, and their split by order. */

@@ -5,7 +5,7 @@ import { didYouMean } from "../similar.ts";
 import { TemporaryDirectory } from "../storage/temporary.ts";
 import { type ColumnFindings, describeColumn, filledByLabel, refused } from "./describe_columns.ts";
 import { Engine } from "./duckdb.ts";
-import { csvSource, parquetSource, parquetTypes } from "./file_source.ts";
+import { parquetTypes, rowsOf } from "./file_source.ts";
 import { columnNames, splitLine } from "./header_line.ts";
 import { findInputs, type InputFile } from "./inputs.ts";
 import { readFailure } from "./query_faults.ts";
@@ -108,8 +108,7 @@ async function describe(engine: Engine, file: InputFile, onProgress: (fraction: 
     : form.header
     ? columnNames(first, form)
     : fields.map((_, i) => `column${i}`);
-  const source = parquet ? parquetSource(file, names) : csvSource(file, form, names.length);
-  await engine.run(`CREATE TABLE sample AS FROM ${source} LIMIT ${SAMPLE_ROWS}`);
+  await engine.run(`CREATE TABLE sample AS FROM ${rowsOf(file, form, names)} LIMIT ${SAMPLE_ROWS}`);
   const found: Found[] = [];
   for (const [i, name] of names.entries()) {
     const described = await describeColumn(engine, name, `c${i}`, types?.get(name));

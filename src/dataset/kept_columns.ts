@@ -7,7 +7,7 @@ import { TemporaryDirectory } from "../storage/temporary.ts";
 import type { DatasetEncoding } from "./dataset_encoding.ts";
 import { Engine } from "./duckdb.ts";
 import { rawEncodingOf } from "./encoding.ts";
-import { csvSource, parquetSource, parquetTypes } from "./file_source.ts";
+import { parquetTypes, rowsOf } from "./file_source.ts";
 import { columnNames, splitLine } from "./header_line.ts";
 import { findInputs, type InputFile } from "./inputs.ts";
 import { readFailure } from "./query_faults.ts";
@@ -47,9 +47,8 @@ export async function readColumns(
         if (number >= 0) return number;
         throw new UsageError(`Cannot keep column ${name}: ${file.path} has no such column${didYouMean(name, all)}`);
       });
-      const source = file.content === "parquet" ? parquetSource(file, all) : csvSource(file, schema, all.length);
       const columns = numbers.map((number) => `c${number}::VARCHAR`).join(", ");
-      for await (const chunk of engine.stream(`SELECT ${columns} FROM ${source}`)) {
+      for await (const chunk of engine.stream(`SELECT ${columns} FROM ${rowsOf(file, schema, all)}`)) {
         for (const row of chunk.getRows()) rows.push(row.map((value) => value === null ? null : String(value)));
         if (breaks.due) await breaks.take();
       }

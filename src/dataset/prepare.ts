@@ -1,21 +1,21 @@
 /** Prepares datasets from raw logs. */
 import { fingerprint, isCached } from "../storage/artifact.ts";
 import { UsageError } from "../errors.ts";
-import type { SplitPart } from "./assemble.ts";
 import { ALONE } from "../parallel/host_group.ts";
 import { type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
-import { Dataset, type DatasetBody, openMade, type Split } from "./dataset.ts";
+import { Dataset, type DatasetBody, openMade, type Split, SPLITS } from "./dataset.ts";
 import type { DatasetEncoding } from "./dataset_encoding.ts";
 import { knownBy, type RawEncoding, rawEncodingOf, sameFeatures } from "./encoding.ts";
 import { type Format, schemaOf, withGroup, withWeight } from "./formats.ts";
 import { expectApart, expectUnchanged, findInputs, identify, type KnownFile } from "./inputs.ts";
-import { sharesOf, withRows, writeLogSessions } from "./prepare_sessions.ts";
+import { type SessionShares, withRows, writeLogSessions } from "./prepare_sessions.ts";
 import { sessionsFrom } from "./session_rows.ts";
 import { OutputLock } from "../storage/output_lock.ts";
 import { buildDataset, DEFAULT_MEMORY_BYTES, type JobOptions, type LogParts, type ReadOptions } from "./prepare_job.ts";
 import { type NegativeOptions, negativesFault } from "./negatives.ts";
 import { isChunkFormat } from "./stage_chunks.ts";
 import type { LogSchema } from "./schema.ts";
+import { expectShares, type Fractions, splitSizes } from "./splits.ts";
 import type { StagedLog } from "./staged_log.ts";
 
 /** Options for preparing a dataset. */
@@ -68,21 +68,18 @@ export interface PrepareOptions extends ReadOptions {
   readonly group?: ProcessGroup | undefined;
 }
 
+/** Everything but where the dataset is written. */
+type LogOptions = Omit<PrepareOptions, "out">;
+
 const DEFAULT_VALIDATION_FRACTION = 0.05;
 const DEFAULT_TEST_FRACTION = 0.1;
+/** Of the users of sessions, as published. */
+const DEFAULT_TEST_USERS = 0.3;
 
 /** Incremented when the same files and options get another meaning; version 0.1 had none. */
 const READING_RULES = 1;
 
-/** Shares of the rows, by order: train, then validation, then test at the end. */
-export interface Fractions {
-  /** Share of the validation split. */
-  readonly validation: number;
-  /** Share of the test split. */
-  readonly test: number;
-}
-
-function fractionsOf(options: Omit<PrepareOptions, "out">): Fractions {
+function fractionsOf(options: LogOptions): Fractions {
   if (options.format === "taobao-sessions") return { validation: 0, test: 0 }; // users are split, not rows
   const { validationInputs, testInputs } = options;
   const validation = options.validationFraction ?? (validationInputs === undefined ? DEFAULT_VALIDATION_FRACTION : 0);
@@ -97,61 +94,64 @@ function fractionsOf(options: Omit<PrepareOptions, "out">): Fractions {
   return { validation, test };
 }
 
-function expectShares({ validation, test }: Fractions): void {
-  if (validation >= 0 && test >= 0 && validation + test < 1) return;
-  throw new UsageError(`Cannot split: validation ${validation} and test ${test} must leave a share for training`);
-}
-
-/** Sizes of the splits for this number of rows, in order. Throws UsageError if no share is left for training. */
-export function splitSizes(rows: number, fractions: Fractions): SplitPart[] {
-  expectShares(fractions);
-  const validation = Math.floor(rows * fractions.validation);
-  const test = Math.floor(rows * fractions.test);
-  return [
-    { split: "train", samples: rows - validation - test },
-    { split: "validation", samples: validation },
-    { split: "test", samples: test },
-  ];
+/**
+ * Shares of the users of sessions, which are split instead of rows. Throws UsageError for shares that leave none, and for
+ * options that sessions do not have.
+ */
+function sharesOf(options: LogOptions): SessionShares {
+  const { validationFraction: validation, testFraction: test = DEFAULT_TEST_USERS, minFrequency = 1 } = options;
+  const refused = [
+    ["--min-frequency", minFrequency > 1 ? minFrequency : undefined],
+    ["--max-ind-range", options.maxIndRange],
+    ["--validation", options.validationInputs],
+    ["--test", options.testInputs],
+    ["--group", options.groupBy],
+    ["--weight", options.weight],
+    ["--negatives", options.negatives],
+  ].find(([, value]) => value !== undefined);
+  if (refused !== undefined) {
+    throw new UsageError(
+      `Cannot use ${refused[0]} with format taobao-sessions: its splits and negatives are those of TBSM`,
+    );
+  }
+  if (![test, validation ?? 0].every((share) => share >= 0 && share < 1)) {
+    throw new UsageError(
+      `Cannot split: validation ${validation ?? 0} and test ${test} of the users must each leave a share for training`,
+    );
+  }
+  return { test, ...(validation === undefined ? {} : { validation }) };
 }
 
 /** Files, with everything else that a dataset's content depends on. */
 export interface LogSource {
-  readonly inputs: readonly KnownFile[];
-  readonly validationInputs: readonly KnownFile[];
-  readonly testInputs: readonly KnownFile[];
+  /** Those that are split, and those of the other splits. */
+  readonly files: Readonly<Record<Split, readonly KnownFile[]>>;
   /** Paths, content, schema and options. Equal sources give equal datasets. */
   readonly body: DatasetBody["source"];
 }
 
 /** Reads all files of a log once and identifies their content. Throws HotsetError for missing files. */
-export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<LogSource> {
-  const { group = ALONE, minFrequency = 1, known, onProgress = () => {} } = options;
-  const { inputs, validationInputs, testInputs, settings } = together(group, () => {
-    if (!(Number.isInteger(minFrequency) && minFrequency >= 1)) {
+export async function sourceOf(options: LogOptions): Promise<LogSource> {
+  const { group = ALONE, minFrequency = 1, known, expire, onProgress = () => {} } = options;
+  const isWhole = (value: number, most = Infinity) => Number.isInteger(value) && value >= 1 && value <= most;
+  const { found, settings } = together(group, () => {
+    if (!isWhole(minFrequency)) {
       throw new UsageError(`Cannot use a minimum frequency of ${minFrequency}: it must be a whole number from 1`);
     }
-    if (
-      options.maxIndRange !== undefined &&
-      !(Number.isInteger(options.maxIndRange) && options.maxIndRange >= 1 && options.maxIndRange <= 2 ** 32 - 1)
-    ) {
+    if (options.maxIndRange !== undefined && !isWhole(options.maxIndRange, 2 ** 32 - 1)) {
       throw new UsageError(`Cannot use an index range of ${options.maxIndRange}: it must be a whole number from 1`);
     }
-    if (
-      options.expire !== undefined && (known === undefined || !(Number.isInteger(options.expire) && options.expire > 0))
-    ) {
+    if (expire !== undefined && (known === undefined || !isWhole(expire))) {
       throw new UsageError(
-        `Cannot drop rows unseen for ${options.expire} growths: it must be a whole number from 1, with a known encoding`,
+        `Cannot drop rows unseen for ${expire} growths: it must be a whole number from 1, with a known encoding`,
       );
     }
     const { format, schema, maxIndRange } = readingOf(options);
-    const inputs = findInputs(options.inputs, format);
-    const validationInputs = findInputs(options.validationInputs ?? [], format);
-    const testInputs = findInputs(options.testInputs ?? [], format);
-    expectApart({ train: inputs, validation: validationInputs, test: testInputs });
+    const patterns = { train: options.inputs, validation: options.validationInputs, test: options.testInputs };
+    const found = bySplit((split) => findInputs(patterns[split] ?? [], format));
+    expectApart(found);
     return {
-      inputs,
-      validationInputs,
-      testInputs,
+      found,
       settings: {
         format,
         schema,
@@ -164,30 +164,26 @@ export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<Lo
       },
     };
   });
-  const identified = await identify(
-    [...inputs, ...validationInputs, ...testInputs],
-    group,
-    (f) => onProgress("check", f),
-  );
-  const files = {
-    inputs: identified.splice(0, inputs.length),
-    validationInputs: identified.splice(0, validationInputs.length),
-    testInputs: identified,
-  };
+  const identified = await identify(SPLITS.flatMap((split) => found[split]), group, (f) => onProgress("check", f));
+  const files = bySplit((split) => identified.splice(0, found[split].length));
+  const { train, validation, test } = bySplit((split) => files[split].map(identityOf));
   return {
-    ...files,
+    files,
     body: {
       rules: READING_RULES,
       ...settings,
-      inputs: files.inputs.map(identityOf),
+      inputs: train,
       // Left out where there are none, so that the same log keeps the dataset that version 0.1 made of it.
-      ...(validationInputs.length === 0 ? {} : { validationInputs: files.validationInputs.map(identityOf) }),
-      testInputs: files.testInputs.map(identityOf),
-      ...(known === undefined ? {} : {
-        known: { ...knownBy(known), ...(options.expire === undefined ? {} : { expire: options.expire }) },
-      }),
+      ...(validation.length === 0 ? {} : { validationInputs: validation }),
+      testInputs: test,
+      ...(known === undefined ? {} : { known: { ...knownBy(known), ...(expire === undefined ? {} : { expire }) } }),
     },
   };
+}
+
+/** What a function returns for each split, called in their order. */
+function bySplit<T>(of: (split: Split) => T): Record<Split, T> {
+  return { train: of("train"), validation: of("validation"), test: of("test") };
 }
 
 interface Reading extends Pick<JobOptions, "format" | "schema" | "maxIndRange"> {
@@ -196,9 +192,12 @@ interface Reading extends Pick<JobOptions, "format" | "schema" | "maxIndRange"> 
 }
 
 /** How a log is read: as the options say, and as the log of a known encoding was. Throws UsageError. */
-function readingOf(options: Omit<PrepareOptions, "out">): Reading {
+function readingOf(options: LogOptions): Reading {
   const { format, schema, groupBy, weight, maxIndRange, known } = options;
-  if (known === undefined) return { ...{ format, maxIndRange, found: {} }, schema: groupedSchema(options) };
+  if (known === undefined) {
+    const own = schemaOf(format, schema, groupBy, weight);
+    return { ...{ format, maxIndRange, found: {} }, schema: expectGroups({ ...options, maxIndRange }, own) };
+  }
   const { rules, fills, ...read } = rawEncodingOf(known);
   const refuse = (what: string, remedy: string) => {
     throw new UsageError(`Cannot extend the dictionary of ${known.directory}: it is of ${what}; ${remedy}`);
@@ -215,14 +214,6 @@ function readingOf(options: Omit<PrepareOptions, "out">): Reading {
   }
   const described = { ...options, maxIndRange: read.maxIndRange, schema: schema ?? `of ${known.directory}` };
   return { ...read, schema: expectGroups(described, own), found: { rules, fills } };
-}
-
-/** The schema of a log. Throws UsageError. */
-function groupedSchema(options: Omit<PrepareOptions, "out">): LogSchema {
-  return expectGroups(
-    { maxIndRange: undefined, ...options },
-    schemaOf(options.format, options.schema, options.groupBy, options.weight),
-  );
 }
 
 /** Throws UsageError where groups would be merged, or negatives are missing or cannot be drawn. */
@@ -276,14 +267,14 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
     return together(group, () => Dataset.open(options.out, "lengths"));
   }
   const { minFrequency = 1, known, expire, negatives, onProgress = () => {} } = options;
-  const { inputs, validationInputs, testInputs, body } = source;
+  const { files, body } = source;
   using lock = await lockOutput(options, group);
   const [isMade] = group.gather(lock?.waited === true && isMadeFrom(body, options.out));
   if (isMade) return await openMade(options.out, group);
   const settings = { ...options, ...reading };
   const build = async (out: string) =>
     await buildDataset("prepare", body, { ...settings, out }, async (job) => {
-      const all = [...inputs, ...validationInputs, ...testInputs];
+      const all = SPLITS.flatMap((split) => files[split]);
       const total = bytesOf(all);
       let read = 0;
       const stage = async (name: string, files: readonly KnownFile[], found: Parameters<typeof job.stageLog>[3]) => {
@@ -295,12 +286,12 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
       };
       const fractions = fractionsOf(options);
       const trainRows = (rows: number) => splitSizes(rows, fractions)[0].samples;
-      const log = await stage("log", inputs, { trainRows, ...found });
+      const log = await stage("log", files.train, { trainRows, ...found });
       const parts = splitSizes(log.rows, fractions);
       const chosen: LogParts[] = [{ log, parts }];
-      for (const [split, files] of [["validation", validationInputs], ["test", testInputs]] as const) {
-        if (files.length === 0) continue;
-        const further = await stage(`${split}_log`, files, foundIn(log));
+      for (const split of ["validation", "test"] as const) {
+        if (files[split].length === 0) continue;
+        const further = await stage(`${split}_log`, files[split], foundIn(log));
         chosen.push({ log: further, parts: [{ split, samples: further.rows }] });
       }
       together(group, () => expectUnchanged(all));

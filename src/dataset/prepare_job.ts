@@ -7,7 +7,7 @@ import { HotsetError } from "../errors.ts";
 import { ALONE } from "../parallel/host_group.ts";
 import { expectSame, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import { GroupWriter } from "../storage/group_writer.ts";
-import { assemble, type EncodedLog, type SplitPart } from "./assemble.ts";
+import { assemble, type EncodedLog } from "./assemble.ts";
 import { COUNTS_FILE, type Dataset, type DatasetBody, openMade } from "./dataset.ts";
 import { DatasetEncoding, DICTIONARY_FILE, KEYS_FILE, MAX_ROWS } from "./dataset_encoding.ts";
 import { type IdSource, joinDictionaries } from "./dictionary.ts";
@@ -15,16 +15,16 @@ import { Engine, engineFailure } from "./duckdb.ts";
 import type { Format } from "./formats.ts";
 import type { InputFile } from "./inputs.ts";
 import { numberKeys, numberValues } from "./number_tables.ts";
-import type { TableSize } from "./number_table.ts";
 import { preparePool } from "./prepare_pool.ts";
-import { type DenseColumn, isDense, isMean, isSparse, type LogSchema, type SparseColumn, weightsOf } from "./schema.ts";
+import { type DenseColumn, isDense, isMean, isSparse, type LogSchema, weightsOf } from "./schema.ts";
 import { type ChunkFormat, isChunkFormat, stageChunks } from "./stage_chunks.ts";
 import { NUMBERS_FILE, UNSEEN_FILE } from "./row_history.ts";
+import type { SplitPart } from "./splits.ts";
 import { StageDirectory } from "./stage_directory.ts";
 import type { BadRowPolicy, Purpose, StagedLog, StageOptions } from "./staged_log.ts";
 import { drawNegatives, type NegativeOptions, withNegatives } from "./negatives.ts";
 import { stageColumns, stageQuery } from "./stage_query.ts";
-import { stagedView, type ValueRule } from "./value_rules.ts";
+import { stagedView } from "./value_rules.ts";
 
 /** Default limit of memory for reading raw logs. */
 export const DEFAULT_MEMORY_BYTES = 4 * 2 ** 30;
@@ -258,14 +258,18 @@ class PrepareJob implements Disposable {
     }
     return {
       dense: dense.map((c) => c.name),
-      tables: columns.map((column, t) => ({
-        ...{ name: column.name, ...sizeOf(sizes[t]), ...ruleOf(logs[0].log.rules[t]) },
-        ...weightsColumnOf(schema, column),
-      })),
-      ...missingOf(dense, logs),
+      tables: columns.map((column, t) => {
+        const { rows, next } = sizes[t];
+        const rule = logs[0].log.rules[t];
+        return {
+          ...{ name: column.name, rows, dropped: next > rows ? next - rows : undefined },
+          ...{ values: rule === "untyped" ? undefined : rule, weights: weightsOf(schema.columns, column)?.name },
+        };
+      }),
+      missing: missingOf(dense, logs),
       bags: columns.some((c) => c.kind === "bag"),
-      ...(grouped ? { group: schema.group } : {}),
-      ...(weight === undefined ? {} : { weight: weight.name }),
+      group: grouped ? schema.group : undefined,
+      weight: weight?.name,
       splits,
       skippedRows: logs.flatMap(({ log }) => log.files).reduce((sum, file) => sum + file.skippedRows, 0),
       read: logs.map(({ log }) => [...log.files]),
@@ -289,24 +293,8 @@ function endsOf(parts: readonly SplitPart[]): number[] {
   return parts.map(({ samples }) => end += samples);
 }
 
-/** The size of a table in a manifest. */
-function sizeOf({ rows, next }: TableSize): Pick<DatasetBody["tables"][number], "rows" | "dropped"> {
-  return { rows, ...(next > rows ? { dropped: next - rows } : {}) };
-}
-
-/** The rule by which the values of a table are compared, if known. */
-function ruleOf(rule: ValueRule | undefined): { values?: "number" | "text" } {
-  return rule === undefined || rule === "untyped" ? {} : { values: rule };
-}
-
-/** The column of the weights of a table's lookups in a manifest, if there is one. */
-function weightsColumnOf({ columns }: LogSchema, column: SparseColumn): { weights?: string } {
-  const weights = weightsOf(columns, column);
-  return weights === undefined ? {} : { weights: weights.name };
-}
-
 /** The missing values of all logs. */
-function missingOf(dense: readonly DenseColumn[], logs: readonly LogParts[]): Pick<DatasetBody, "missing"> {
+function missingOf(dense: readonly DenseColumn[], logs: readonly LogParts[]): DatasetBody["missing"] {
   const missing = dense.flatMap((column, d) => {
     const rows = logs.reduce((sum, { log }) => sum + (log.missing[d]?.rows ?? 0), 0);
     const found = logs[0].log.missing[d];
@@ -314,5 +302,5 @@ function missingOf(dense: readonly DenseColumn[], logs: readonly LogParts[]): Pi
       ? [{ feature: column.name, rows, value: found.value }]
       : [];
   });
-  return missing.length > 0 ? { missing } : {};
+  return missing.length > 0 ? missing : undefined;
 }

@@ -1,5 +1,4 @@
 /** Prepares sessions from a log of the behaviour of users, with the splits that were published for TBSM. */
-import { UsageError } from "../errors.ts";
 import { expectRoom } from "../storage/disk.ts";
 import { linkOrCopy } from "../storage/links.ts";
 import { BehaviourHistories, type HistoryOptions } from "./behaviour_histories.ts";
@@ -12,7 +11,6 @@ import { SAMPLE_BYTES, SESSION_TABLES, SessionWriter } from "./session_writer.ts
 const SEED = 123;
 /** Users of the published splits, at most. */
 const TRAIN_USERS = 690_000, VALIDATION_USERS = 300_000;
-const DEFAULT_TEST_SHARE = 0.3;
 
 /** Which users a split has. */
 export interface SessionShares {
@@ -20,44 +18,6 @@ export interface SessionShares {
   readonly test: number;
   /** Share of the other users, who are then not in the train split; undefined for users of the train split, as published. */
   readonly validation?: number;
-}
-
-/** The options of prepare that sessions have, and those that they refuse. */
-interface SessionOptions {
-  readonly validationFraction?: number | undefined;
-  readonly testFraction?: number | undefined;
-  readonly minFrequency?: number | undefined;
-  readonly maxIndRange?: number | undefined;
-  readonly validationInputs?: readonly string[] | undefined;
-  readonly testInputs?: readonly string[] | undefined;
-  readonly groupBy?: string | undefined;
-  readonly weight?: string | undefined;
-  readonly negatives?: unknown;
-}
-
-/** The shares of users. Throws UsageError for shares that leave none, and for options that sessions do not have. */
-export function sharesOf(options: SessionOptions): SessionShares {
-  const { validationFraction: validation, testFraction: test = DEFAULT_TEST_SHARE, minFrequency = 1 } = options;
-  const refused = [
-    ["--min-frequency", minFrequency > 1 ? minFrequency : undefined],
-    ["--max-ind-range", options.maxIndRange],
-    ["--validation", options.validationInputs],
-    ["--test", options.testInputs],
-    ["--group", options.groupBy],
-    ["--weight", options.weight],
-    ["--negatives", options.negatives],
-  ].find(([, value]) => value !== undefined);
-  if (refused !== undefined) {
-    throw new UsageError(
-      `Cannot use ${refused[0]} with format taobao-sessions: its splits and negatives are those of TBSM`,
-    );
-  }
-  if (![test, validation ?? 0].every((share) => share >= 0 && share < 1)) {
-    throw new UsageError(
-      `Cannot split: validation ${validation ?? 0} and test ${test} of the users must each leave a share for training`,
-    );
-  }
-  return { test, ...(validation === undefined ? {} : { validation }) };
 }
 
 /** Makes sessions by way of a dataset of rows, in a staging directory. The caller holds the lock of the output. */

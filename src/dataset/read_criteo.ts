@@ -1,9 +1,7 @@
 /** Reads Criteo text, plain or compressed, into staged chunks; runs on worker threads. */
 import { HotsetError } from "../errors.ts";
-import { CRITEO } from "./formats.ts";
-import { CriteoParser, type LabelField, MIN_ROW_BYTES } from "./criteo_parser.ts";
+import { CriteoParser, DENSE, type LabelField, MIN_ROW_BYTES, TABLES } from "./criteo_parser.ts";
 import { LINE_TOO_LONG, MAX_LINE_BYTES } from "./row_fault.ts";
-import { isDense, isSparse } from "./schema.ts";
 import { ChunkBuffer, type StagedChunk } from "./staged_chunk.ts";
 import { textOf } from "./text_file.ts";
 import type { FileContent } from "./file_content.ts";
@@ -42,11 +40,7 @@ function threadMemory() {
   const bytes = CHUNK_BYTES + MAX_LINE_BYTES + PIECE_BYTES;
   return memory ??= {
     text: new Uint8Array(bytes),
-    rows: new ChunkBuffer(
-      Math.ceil(bytes / MIN_ROW_BYTES),
-      CRITEO.columns.filter(isDense).length,
-      CRITEO.columns.filter(isSparse).length,
-    ),
+    rows: new ChunkBuffer(Math.ceil(bytes / MIN_ROW_BYTES), DENSE, TABLES),
   };
 }
 

@@ -2,13 +2,9 @@
 import { FileReader } from "../storage/artifact.ts";
 import { CRITEO } from "./formats.ts";
 import { fieldFault, rowError } from "./row_fault.ts";
-import { criteoDense, type LabelField } from "./criteo_parser.ts";
+import { criteoDense, DENSE, type LabelField, TABLES } from "./criteo_parser.ts";
 import type { ReadResult } from "./read_criteo.ts";
-import { isDense, isSparse } from "./schema.ts";
 import { ChunkBuffer } from "./staged_chunk.ts";
-
-const DENSE = CRITEO.columns.filter(isDense).length;
-const TABLES = CRITEO.columns.filter(isSparse).length;
 
 export const VALUE_BYTES = { int32: 4, float64: 8 } as const;
 

@@ -11,7 +11,7 @@ import { columnNames, nameFault, splitLine } from "./header_line.ts";
 import { folderColumns, type InputFile } from "./inputs.ts";
 import { countRejects, firstBadRow, firstReject, readFailure } from "./query_faults.ts";
 import type { FileLayout } from "./file_layout.ts";
-import { csvSource, parquetSource, parquetTypes } from "./file_source.ts";
+import { parquetTypes, rowsOf } from "./file_source.ts";
 import { type FileAccount, type LineAccount, noRows, noRowsFault } from "./read_account.ts";
 import { OTHER_FORMAT, rowError, widthFault } from "./row_fault.ts";
 import { type Column, isDense, isMean, isSparse, type LogSchema } from "./schema.ts";
@@ -346,8 +346,7 @@ async function layoutOf(
   if (label === undefined) {
     fields.push({ ...NO_LABEL, column: CHOSEN, value: `${Number(purpose === "train")}::UTINYINT` });
   }
-  const rows = parquet ? parquetSource(file, names) : csvSource(file, schema, names.length);
-  const source = parsedRows(rows, fields);
+  const source = parsedRows(rowsOf(file, schema, names), fields);
   const text = parquet ? undefined : { dialect: schema, header: Number(schema.header) };
   return { file, source, fields, names, text, inFolders, labelled };
 }

@@ -3,7 +3,7 @@
  * shuffled.
  */
 import type { ArtifactFile } from "../storage/artifact_writer.ts";
-import { type Dataset, type Samples, type Split, SPLITS } from "../dataset/dataset.ts";
+import { type Dataset, type Samples, SPLITS } from "../dataset/dataset.ts";
 import { createFile as createDirectFile } from "../storage/direct_file.ts";
 import { expectRoom } from "../storage/disk.ts";
 import { cannot } from "../errors.ts";
@@ -249,12 +249,6 @@ class BatchWriter {
   }
 }
 
-/** Maximum number of lookups of a batch of consecutive samples of a split. */
-function maxInOrder(dataset: Dataset, split: Split, batchSize: number): number {
-  using batches = new SplitBatches(dataset, split, batchSize);
-  return batches.shape.lookupCapacity;
-}
-
 /** Maximum number of lookups of a batch of the layout or of an evaluation: a pass over the samples before packing. */
 async function maxLookups(
   dataset: Dataset,
@@ -265,8 +259,11 @@ async function maxLookups(
   const { bagsOfSample } = dataset;
   const open = { hot: { samples: 0, lookups: 0 }, cold: { samples: 0, lookups: 0 } };
   const most = await togetherAsync(group, async () => {
-    // Evaluations use the same blocks.
-    let most = Math.max(...SPLITS.map((split) => maxInOrder(dataset, split, batchSize)));
+    let most = 0;
+    for (const split of SPLITS) { // evaluations use the same blocks
+      using batches = new SplitBatches(dataset, split, batchSize);
+      most = Math.max(most, batches.shape.lookupCapacity);
+    }
     await own.visit((reader, first, count) => reader.readLookups(first, count), ({ offsets }, i, hot) => {
       const batch = hot ? open.hot : open.cold;
       if (batch.samples === batchSize) batch.samples = batch.lookups = 0;
