@@ -98,14 +98,13 @@ export function fieldBuilder(
   let dense = 0;
   let sparse = 0;
   let parsed = 0;
-  return (column, { raw, type }) => {
+  return (column, place) => {
+    const { raw } = place;
     if (isSparse(column)) {
       const table = sparse++;
       const staged = `t${table}`;
       const untyped = rules?.[table] === "untyped";
-      const field = column.kind === "sparse"
-        ? valueOf(column, raw, type, untyped)
-        : itemsOf(column, raw, type, untyped);
+      const field = column.kind === "sparse" ? valueOf(column, place, untyped) : itemsOf(column, place, untyped);
       if (column.values !== "hex") return [{ column, staged, raw, ...field }];
       const key = (text: string) => hexKey(text, maxIndRange);
       if (column.kind === "sparse") {
@@ -116,12 +115,12 @@ export function fieldBuilder(
     }
     // A group is unchanged text.
     if (column.kind === "ignore") {
-      return [{ column, staged: GROUP_COLUMN, raw, value: textOf(raw, type), good: "true" }];
+      return [{ column, staged: GROUP_COLUMN, raw, value: textOf(place), good: "true" }];
     }
     if (column.kind === "weights") throw new TypeError(`the weights ${column.name} need the field of their bag`);
     const name = `p${parsed++}`;
     if (column.kind === "dense" || column.kind === "time") {
-      const sql = isMoment(column) ? secondsOf(column, raw, type) : numberOf(column, raw, type, commas);
+      const sql = isMoment(column) ? secondsOf(column, place) : numberOf(column, place, commas);
       const value = `TRY_CAST(${transformed(column.transform, name)} AS FLOAT)`;
       const needed = column.kind === "time" || column.missing === "error";
       const finite = `coalesce(abs(${name}) <= ${MAX_NUMBER}, ${!needed})` +
@@ -132,14 +131,14 @@ export function fieldBuilder(
       return isDense(column) ? [moment, { column, staged: `d${dense++}`, raw, value, good: "true" }] : [moment];
     }
     if (column.kind === "weight") {
-      const parsed = { name, sql: numberOf(column, raw, type, commas) };
+      const parsed = { name, sql: numberOf(column, place, commas) };
       const value = `TRY_CAST(${name} AS FLOAT)`;
       return [{
         ...{ column, staged: WEIGHT_COLUMN, raw, parsed, value },
         good: `coalesce(${value} > 0 AND ${name} <= ${MAX_NUMBER}, false)`,
       }];
     }
-    return [{ column, staged: "label", raw, ...labelled(column, textOf(raw, type), name) }];
+    return [{ column, staged: "label", raw, ...labelled(column, textOf(place), name) }];
   };
 }
 
@@ -155,7 +154,7 @@ export function fillOf(column: DenseColumn): string {
  * SQL of the text of a Parquet value, equal for equal values of different types: whole numbers have no fraction,
  * booleans are 1 and 0, binary is UTF-8. Text of CSV is unchanged.
  */
-function textOf(raw: string, type: string | undefined): string {
+function textOf({ raw, type }: Place): string {
   if (type === "BOOLEAN") return `(${raw}::TINYINT)::VARCHAR`;
   if (type === "FLOAT" || type === "DOUBLE") {
     return `CASE WHEN isnan(${raw}) THEN NULL WHEN ${raw} = trunc(${raw}) AND abs(${raw}) < ${EXACT[type]} ` +
@@ -169,14 +168,10 @@ function textOf(raw: string, type: string | undefined): string {
 }
 
 /** SQL of one categorical value as text. */
-function valueOf(
-  { values }: SparseColumn,
-  raw: string,
-  type: string | undefined,
-  untyped: boolean,
-): Pick<Field, "value" | "good"> {
+function valueOf({ values }: SparseColumn, place: Place, untyped: boolean): Pick<Field, "value" | "good"> {
+  const { raw, type } = place;
   if (untyped) return { value: `coalesce(${raw}::VARCHAR, '')`, good: "true" };
-  const value = `coalesce(${textOf(raw, type)}, '')`;
+  const value = `coalesce(${textOf(place)}, '')`;
   if (type === "FLOAT" || type === "DOUBLE") {
     // Beyond this, neighbouring whole numbers are equal as doubles: an id would be confused with another.
     return { value, good: `coalesce(isnan(${raw}) OR abs(${raw}) < ${EXACT[type]}, true)` };
@@ -187,25 +182,25 @@ function valueOf(
 }
 
 /** SQL that is true if a field has a value. */
-export function isPresent({ raw, type }: Place): string {
-  return `NOT ${isMissing(textOf(raw, type))}`;
+export function isPresent(place: Place): string {
+  return `NOT ${isMissing(textOf(place))}`;
 }
 
 /** SQL of the values of a bag as a list of text. */
 function itemsOf(
   column: Extract<Column, { kind: "bag" }>,
-  raw: string,
-  type: string | undefined,
+  place: Place,
   untyped: boolean,
 ): Pick<Field, "value" | "good"> {
+  const { raw, type } = place;
   if (isList(type)) {
-    const item = valueOf(column, "v", type!.slice(0, -2), untyped);
+    const item = valueOf(column, { raw: "v", type: type!.slice(0, -2) }, untyped);
     return {
       value: `list_transform(coalesce(${raw}, []), lambda v: ${item.value})`,
       good: item.good === "true" ? "true" : `len(list_filter(coalesce(${raw}, []), lambda v: NOT (${item.good}))) = 0`,
     };
   }
-  const text = untyped ? `${raw}::VARCHAR` : textOf(raw, type);
+  const text = untyped ? `${raw}::VARCHAR` : textOf(place);
   const split = (list: string) => `string_split(${list}, ${quoted(column.separator)})`;
   const trimmed = (list: string) => `list_transform(${split(list)}, lambda v: trim(v))`;
   const filled = (list: string) => `list_filter(${list}, lambda v: v <> '')`;
@@ -232,14 +227,15 @@ function itemsOf(
 }
 
 /** The field of the weights of a bag's values: a list of as many finite numbers. */
-export function weightsField(column: WeightsColumn, bag: Field, staged: string, { raw, type }: Place): Field {
+export function weightsField(column: WeightsColumn, bag: Field, staged: string, place: Place): Field {
   const notation = bag.column as Extract<Column, { kind: "bag" }>;
-  const items = itemsOf({ ...notation, values: "text" }, raw, type, false).value;
+  const items = itemsOf({ ...notation, values: "text" }, place, false).value;
   // DuckDB would read 1_000 as 1000.
   const number = "CASE WHEN NOT contains(v, '_') THEN TRY_CAST(TRY_CAST(v AS DOUBLE) AS FLOAT) END";
   const value = `list_transform(${items}, lambda v: ${number})`;
   const finite = `list_filter(${value}, lambda w: coalesce(isfinite(w), false))`;
-  return { column, staged, raw, value, good: `len(${value}) = len(${bag.value}) AND len(${finite}) = len(${value})` };
+  const good = `len(${value}) = len(${bag.value}) AND len(${finite}) = len(${value})`;
+  return { column, staged, raw: place.raw, value, good };
 }
 
 /** A quoted item of a list in brackets. */
@@ -257,7 +253,7 @@ function hexKey(text: string, maxIndRange: number | undefined): string {
 }
 
 /** SQL of a number: NULL if missing, NaN if invalid. */
-function numberOf(column: Column, raw: string, type: string | undefined, commas = false): string {
+function numberOf(column: Column, { raw, type }: Place, commas = false): string {
   if (type !== undefined && NUMBERS.test(type)) return `nullif(${raw}::DOUBLE, 'nan')`;
   const text = type === undefined ? raw : `${raw}::VARCHAR`;
   const written = column.kind === "dense" ? plainNumber(column, text, commas) : text;
@@ -289,15 +285,16 @@ function plainNumber(
 }
 
 /** SQL of the unix seconds of a moment: NULL if missing, NaN if invalid. */
-function secondsOf(column: DenseColumn, raw: string, type: string | undefined): string {
+function secondsOf(column: DenseColumn, place: Place): string {
+  const { raw, type } = place;
   if (type !== undefined && /^(DATE|TIMESTAMP)/.test(type)) return `epoch(${raw}::TIMESTAMPTZ)`;
   const { unit, format } = column;
-  const text = type === undefined ? raw : textOf(raw, type);
+  const text = textOf(place);
   if (format !== undefined) {
     return `CASE WHEN ${isMissing(text)} THEN NULL ` +
       `ELSE coalesce(epoch(try_strptime(${text}, ${quoted(format)})), 'nan') END`;
   }
-  const number = numberOf(column, raw, type);
+  const number = numberOf(column, place);
   if (unit !== undefined) return `(${number}) / ${PER_SECOND[unit]}`;
   const plain = `TRY_CAST(${text} AS DOUBLE)`;
   const date = `regexp_full_match(${text}, ${quoted(NUMBER_DATE)})`;
@@ -316,7 +313,7 @@ function transformed(transform: "log" | "none" | "hour" | "clock" | "order", raw
 
 /** SQL of a label, and whether it is valid. */
 function labelled(column: Column, text: string, name: string): Pick<Field, "parsed" | "value" | "good"> {
-  const number = numberOf(column, text, undefined);
+  const number = numberOf(column, { raw: text, type: undefined });
   if (column.kind === "label" && column.positive !== undefined) {
     const positive = column.positive.map((value) => canonical(quoted(value)));
     const numeric = column.positive.every(isNumberText);

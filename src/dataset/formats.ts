@@ -8,11 +8,13 @@ export const FORMATS = ["criteo", "avazu", "taobao", "taobao-sessions", "moviele
 /** Name of a format. */
 export type Format = typeof FORMATS[number];
 
+/** The dialects of these formats: separated by tabs without a header, and CSV with one. */
+const TABS = { delimiter: "\t", quote: "", header: false };
+export const COMMAS = { delimiter: ",", quote: '"', header: true };
+
 /** Criteo Display Advertising (Kaggle) and Criteo 1TB: label, 13 numbers, 26 hexadecimal values, tab separated. */
 export const CRITEO: LogSchema = {
-  delimiter: "\t",
-  quote: "",
-  header: false,
+  ...TABS,
   columns: [
     { name: "label", kind: "label" },
     ...Array.from({ length: 13 }, (_, i): Column => ({ name: `I${i + 1}`, kind: "dense", transform: "log" })),
@@ -24,9 +26,7 @@ const text = (name: string): Column => ({ name, kind: "sparse", values: "text" }
 
 /** Avazu CTR: CSV with a header. As in FAE, 21 tables and one dense feature, the hour of the day. */
 const AVAZU: LogSchema = {
-  delimiter: ",",
-  quote: '"',
-  header: true,
+  ...COMMAS,
   columns: [
     { name: "click", kind: "label" },
     { name: "hour", kind: "dense", transform: "hour" },
@@ -52,9 +52,7 @@ const TAOBAO: LogSchema = {
 
 /** MovieLens 100K u.data: user, item, rating, unix time; unsorted in the file, so it is sorted by time. */
 const MOVIELENS: LogSchema = {
-  delimiter: "\t",
-  quote: "",
-  header: false,
+  ...TABS,
   columns: [
     text("user"),
     text("item"),
@@ -65,9 +63,7 @@ const MOVIELENS: LogSchema = {
 
 /** Sessions as rows: the lists have the candidate last. */
 export const SESSIONS: LogSchema = {
-  delimiter: ",",
-  quote: '"',
-  header: true,
+  ...COMMAS,
   columns: [
     { name: "label", kind: "label" },
     text("user"),

@@ -6,6 +6,7 @@ import { TemporaryDirectory } from "../storage/temporary.ts";
 import { type ColumnFindings, describeColumn, filledByLabel, refused } from "./describe_columns.ts";
 import { Engine } from "./duckdb.ts";
 import { parquetTypes, rowsOf } from "./file_source.ts";
+import { COMMAS } from "./formats.ts";
 import { columnNames, splitLine } from "./header_line.ts";
 import { findInputs, type InputFile } from "./inputs.ts";
 import { readFailure } from "./query_faults.ts";
@@ -94,12 +95,10 @@ const NO_LABEL =
   "No column looks like a label. If every row is a positive, such as a click, prepare with --negatives 4 " +
   "--group USER --item ITEM; otherwise set kind label for a column of the schema";
 
-const PARQUET: TextForm = { delimiter: ",", quote: '"', header: true };
-
 /** Reads a sample and describes each of its columns. */
 async function describe(engine: Engine, file: InputFile, onProgress: (fraction: number) => void) {
   const parquet = file.content === "parquet";
-  const form = parquet ? PARQUET : await sniffText(engine, file);
+  const form: TextForm = parquet ? COMMAS : await sniffText(engine, file);
   const types = parquet ? await parquetTypes(engine, file.path) : undefined;
   const first = types === undefined ? await firstLine(file, form.skip) ?? "" : "";
   const fields = splitLine(first, form);

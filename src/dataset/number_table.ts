@@ -71,7 +71,9 @@ function number(task: TableTask): TableSize {
     for (const piece of pieces(logs[0].runs, from.train, memory)) table.count(piece);
     found = table.number(from.minFrequency);
   } else {
-    found = "train" in from ? grow(task, from, from.known!, memory) : unseen(readKeys(from));
+    found = "train" in from
+      ? grow(task, from, from.known!, memory)
+      : { keys: readKeys(from), counts: new Uint32Array(from.keys) };
     table.learn(found.keys);
   }
   const { keys, counts, next = keys.length + 1 } = found;
@@ -91,10 +93,6 @@ function number(task: TableTask): TableSize {
   release(keys);
   release(counts);
   return { rows, next };
-}
-
-function unseen(keys: Uint32Array<ArrayBuffer>): CountedKeys {
-  return { keys, counts: new Uint32Array(keys.length) };
 }
 
 /** Known keys that are kept, then new ones that occur often enough. */

@@ -5,7 +5,7 @@ import { DatasetEncoding, KEYS_FILE } from "./dataset_encoding.ts";
 import { type IdSource, numberQueryTable } from "./dictionary.ts";
 import type { Engine } from "./duckdb.ts";
 import { historyOf } from "./encoding.ts";
-import type { KnownKeys, TableSize, TableTask } from "./number_table.ts";
+import type { TableSize, TableTask } from "./number_table.ts";
 import type { preparePool } from "./prepare_pool.ts";
 import { isDense, isSparse, type LogSchema } from "./schema.ts";
 import type { StageDirectory } from "./stage_directory.ts";
@@ -29,25 +29,16 @@ interface NumberingOptions {
   readonly onProgress: (fraction: number) => void;
 }
 
-/** The threads that number keys, and the process group that does it together. */
-interface KeyOptions extends NumberingOptions {
-  readonly pool: ReturnType<typeof preparePool>;
-  readonly threads: number;
-  readonly group: ProcessGroup;
-}
-
-interface ValueOptions extends NumberingOptions {
-  readonly engine: Engine;
-  readonly maxIndRange: number | undefined;
-}
-
 /**
  * Encodes tables whose keys are in chunks: several at a time on all threads of all ranks, then one at a time those
  * that need all the memory of a machine. Throws HotsetError if the keys of one do not fit.
  */
-export async function numberKeys(options: KeyOptions): Promise<TableSize[]> {
-  const { schema, logs, from, stage, memoryBytes: limit, onProgress, pool, threads, group } = options;
+export async function numberKeys(
+  { schema, logs, from, stage, memoryBytes: limit, onProgress }: NumberingOptions,
+  { pool, threads, group }: { pool: ReturnType<typeof preparePool>; threads: number; group: ProcessGroup },
+): Promise<TableSize[]> {
   const columns = schema.columns.filter(isSparse);
+  const expire = from instanceof DatasetEncoding ? undefined : from.expire;
   const dense = schema.columns.filter(isDense).length;
   const budget = Math.max(
     limit - group.localSize * (RUNTIME_BYTES + THREAD_BYTES * threads),
@@ -62,7 +53,7 @@ export async function numberKeys(options: KeyOptions): Promise<TableSize[]> {
     })),
     from: from instanceof DatasetEncoding
       ? keysOf(from, t)
-      : { ...from, known: from.known && knownKeys(from.known, t, from.expire) },
+      : { ...from, known: from.known && { keys: keysOf(from.known, t), history: historyOf(from.known, t), expire } },
     files: stage.tableFiles(t),
     memoryBytes,
   });
@@ -98,23 +89,20 @@ export async function numberKeys(options: KeyOptions): Promise<TableSize[]> {
 }
 
 /** Encodes tables whose values are in DuckDB, one at a time. Throws HotsetError. */
-export async function numberValues(options: ValueOptions): Promise<TableSize[]> {
-  const { schema, from, stage, onProgress, engine, maxIndRange } = options;
-  const logs = options.logs.map(({ name }) => name);
-  const memoryBytes = options.memoryBytes * DICTIONARY_MEMORY_SHARE;
+export async function numberValues(
+  { schema, logs, from, stage, memoryBytes, onProgress }: NumberingOptions,
+  engine: Engine,
+  maxIndRange: number | undefined,
+): Promise<TableSize[]> {
   const columns = schema.columns.filter(isSparse);
   const sizes: TableSize[] = [];
   for (const [table, column] of columns.entries()) {
-    const query = { table, column, maxIndRange, logs, from, memoryBytes };
-    sizes.push(await stage.step(`t${table}`, () => numberQueryTable(engine, stage, query)));
+    const query = { table, column, maxIndRange, logs: logs.map(({ name }) => name), from };
+    const memory = memoryBytes * DICTIONARY_MEMORY_SHARE;
+    sizes.push(await stage.step(`t${table}`, () => numberQueryTable(engine, stage, { ...query, memoryBytes: memory })));
     onProgress(sizes.length / columns.length);
   }
   return sizes;
-}
-
-/** The keys of a table that grows. */
-function knownKeys(known: DatasetEncoding, table: number, expire: number | undefined): KnownKeys {
-  return { keys: keysOf(known, table), history: historyOf(known, table), expire };
 }
 
 /** The keys of a table, without row 0. */

@@ -158,17 +158,12 @@ class PrepareJob implements Disposable {
     const engine = this.#engine!;
     const stage = this.#stage;
     const { rules } = logs[0].log;
-    const found = await stage.step("negatives", () =>
-      drawNegatives(
-        engine,
-        schema,
-        rules,
-        logs.map(({ log: { name }, parts }) => ({
-          ...{ name, ends: endsOf(parts), part: (i: number) => stage.path(`${name}.negatives.${i}.parquet`) },
-        })),
-        options,
-        this.#memoryBytes * ENGINE_MEMORY_SHARE,
-      ));
+    const positives = logs.map(({ log: { name }, parts }) => ({
+      ...{ name, ends: endsOf(parts), part: (i: number) => stage.path(`${name}.negatives.${i}.parquet`) },
+    }));
+    const memory = this.#memoryBytes * ENGINE_MEMORY_SHARE;
+    const draw = () => drawNegatives(engine, schema, rules, positives, options, memory);
+    const found = await stage.step("negatives", draw);
     const filled: LogParts[] = [];
     for (const [i, { log, parts }] of logs.entries()) {
       const name = `${log.name}_negatives`;
@@ -176,15 +171,9 @@ class PrepareJob implements Disposable {
       const rows = sizes.reduce((sum, { samples }) => sum + samples, 0);
       await engine.run(`CREATE OR REPLACE VIEW ${stagedView(name)} AS ${withNegatives(found.files[i])}`);
       const fills = filled[0]?.log.missing.map(({ value }) => value) ?? known;
-      const settings = {
-        name,
-        onBadRow,
-        maxIndRange,
-        purpose: "train",
-        fills,
-        trainRows: () => sizes[0].samples,
-      } as const;
-      const columns = await stageColumns(engine, schema, { name, rows, rules }, stage, settings);
+      const settings = { name, onBadRow, maxIndRange, purpose: "train", fills } as const;
+      const trainRows = () => sizes[0].samples;
+      const columns = await stageColumns(engine, schema, { name, rows, rules }, stage, { ...settings, trainRows });
       filled.push({ log: { ...log, name, rows, ...columns }, parts: sizes });
     }
     return { logs: filled, drawn: found.drawn.flat().reduce((sum, count) => sum + count, 0), missing: found.missing };
@@ -211,8 +200,8 @@ class PrepareJob implements Disposable {
       onProgress: (fraction: number) => onProgress("count", fraction),
     };
     const sizes = this.#engine === undefined
-      ? await numberKeys({ ...numbering, pool: this.#pool!, threads: this.#threads, group: this.#group })
-      : await numberValues({ ...numbering, engine: this.#engine, maxIndRange: this.#options.maxIndRange });
+      ? await numberKeys(numbering, { pool: this.#pool!, threads: this.#threads, group: this.#group })
+      : await numberValues(numbering, this.#engine, this.#options.maxIndRange);
     const rows = sizes.reduce((sum, size) => sum + size.rows, 0);
     if (rows > MAX_ROWS) {
       throw new HotsetError(`Cannot number ${rows} rows with 32 bits; raise --min-frequency or set --max-ind-range`);

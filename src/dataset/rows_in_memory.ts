@@ -60,30 +60,18 @@ function isArrow(rows: RowsInMemory): rows is ArrowTable {
 
 async function* ofObjects(rows: Iterable<InputRow> | AsyncIterable<InputRow>): AsyncGenerator<RowBatch> {
   let names: string[] | undefined;
-  let batch: unknown[][] = [];
+  const batch: unknown[][] = [];
   let read = 0;
-  const add = (row: InputRow) => {
+  const isFull = (row: InputRow) => {
     if (typeof row !== "object" || row === null) throw rowFault(read, "it is no object with a value for each column");
     names ??= Object.keys(row);
-    batch.push(valuesOf(row, names, read++));
+    return batch.push(valuesOf(row, names, read++)) === BATCH_ROWS;
   };
+  const taken = (): RowBatch => ({ names: names!, rows: batch.splice(0) });
   // Waiting for each row of an array would take longer than writing it.
-  if (Symbol.asyncIterator in rows) {
-    for await (const row of rows) {
-      add(row);
-      if (batch.length < BATCH_ROWS) continue;
-      yield { names: names!, rows: batch };
-      batch = [];
-    }
-  } else {
-    for (const row of rows) {
-      add(row);
-      if (batch.length < BATCH_ROWS) continue;
-      yield { names: names!, rows: batch };
-      batch = [];
-    }
-  }
-  if (batch.length > 0) yield { names: names!, rows: batch };
+  if (Symbol.asyncIterator in rows) { for await (const row of rows) if (isFull(row)) yield taken(); }
+  else for (const row of rows) if (isFull(row)) yield taken();
+  if (batch.length > 0) yield taken();
 }
 
 function valuesOf(row: InputRow, names: readonly string[], at: number): unknown[] {

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { breaks } from "../breaks.ts";
 import { FileReader } from "../storage/artifact.ts";
-import { ArtifactWriter } from "../storage/artifact_writer.ts";
+import { type ArtifactFile, ArtifactWriter } from "../storage/artifact_writer.ts";
 import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { encodingId } from "../dataset/encoding.ts";
@@ -18,7 +18,7 @@ import { expectStart, planFor } from "../run/run.ts";
 import { recordRun } from "../run/run_record.ts";
 import { ShuffleScheduler } from "../schedule/shuffle_scheduler.ts";
 import { LAST_CHECKPOINT } from "../checkpoint/checkpoint_store.ts";
-import { type CheckpointFile, notFinite, placeOfWord, type WeightFile } from "../checkpoint/weights.ts";
+import { notFinite, placeOfWord, type WeightFile } from "../checkpoint/weights.ts";
 import { dlrmShape } from "./dlrm_tensors.ts";
 import { type ModelTensor, tensorsOf } from "./tensors.ts";
 import { SafetensorsReader } from "./safetensors.ts";
@@ -84,7 +84,8 @@ export async function importRun(
   expectTables(path, shape.tableRows, dataset, ids);
 
   try {
-    await writeCheckpoint({ path, file, plan, report }, dataset, ids, join(out, LAST_CHECKPOINT), resolved);
+    using writer = new ArtifactWriter("checkpoint", join(out, LAST_CHECKPOINT));
+    await writeCheckpoint({ path, file, plan, report, writer }, dataset, ids, resolved);
   } catch (error) {
     removeIfEmpty(throughLinks(out)); // it may have been created for this run
     throw error;
@@ -95,30 +96,28 @@ export async function importRun(
   });
 }
 
-interface WeightSource {
+interface Import {
   readonly path: string;
   readonly file: SafetensorsReader;
   readonly plan: ModelPlan;
   readonly report: Report;
+  readonly writer: ArtifactWriter;
 }
 
 async function writeCheckpoint(
-  source: WeightSource,
+  work: Import,
   dataset: Dataset,
   ids: typeof ROW_NUMBERS[number],
-  directory: string,
   { seed, firstTurn, schedulerRate }: TrainConfig,
 ): Promise<void> {
-  const { plan } = source;
-  using writer = new ArtifactWriter("checkpoint", directory);
-  const append = (name: CheckpointFile, part: Float32Array) => writer.file(name).append(part);
-  copyDense(source, append);
-  if (ids === "rows") await copyRows(source, append);
-  else await gatherRows(source, dataset, append);
+  const { plan, writer } = work;
+  copyDense(work);
+  if (ids === "rows") await copyRows(work);
+  else await gatherRows(work, dataset);
   const stateWords = rowStateWords(plan.shape.optimizer, plan.shape.dim);
   if (stateWords > 0) {
-    await zeros(denseStateWords(plan.shape.optimizer, plan.denseWords), (part) => append("dense_state.f32", part));
-    await zeros(plan.rows * stateWords, (part) => append("row_state.f32", part));
+    await appendZeros(writer.file("dense_state.f32"), denseStateWords(plan.shape.optimizer, plan.denseWords));
+    await appendZeros(writer.file("row_state.f32"), plan.rows * stateWords);
   }
   const body: CheckpointBody = {
     model: plan.shape,
@@ -191,23 +190,17 @@ function expectTables(
 }
 
 /** The MLPs, with zeros between parameters as in the plan. */
-function copyDense(
-  { path, file, plan }: WeightSource,
-  append: (name: CheckpointFile, part: Float32Array) => void,
-): void {
+function copyDense({ path, file, plan, writer }: Import): void {
   const dense = new Float32Array(plan.denseWords);
   for (const tensor of tensorsOf(plan)) {
     if (tensor.file !== "dense.f32") continue;
     file.read(file.tensors.get(tensor.name)!, 0, dense.subarray(tensor.first, tensor.first + elementsOf(tensor.shape)));
   }
   expectNumbers(path, plan, "dense.f32", 0, dense);
-  append("dense.f32", dense);
+  writer.file("dense.f32").append(dense);
 }
 
-async function copyRows(
-  { path, file, plan, report }: WeightSource,
-  append: (name: CheckpointFile, part: Float32Array) => void,
-): Promise<void> {
+async function copyRows({ path, file, plan, report, writer }: Import): Promise<void> {
   const chunk = new Float32Array(Math.min(CHUNK_WORDS, plan.rows * plan.shape.dim));
   for (const tensor of tables(plan)) {
     const elements = elementsOf(tensor.shape);
@@ -215,7 +208,7 @@ async function copyRows(
       const part = chunk.subarray(0, Math.min(chunk.length, elements - done));
       file.read(file.tensors.get(tensor.name)!, done, part);
       expectNumbers(path, plan, "rows.f32", tensor.first + done, part);
-      append("rows.f32", part);
+      writer.file("rows.f32").append(part);
       report({ event: "stage", stage: "import", fraction: (tensor.first + done) / (plan.rows * plan.shape.dim) });
       if (breaks.due) await breaks.take();
     }
@@ -226,11 +219,7 @@ async function copyRows(
  * Rows by the raw values of the dataset. Row 0, which all values without a row share, becomes 0, the mean of initial
  * rows.
  */
-async function gatherRows(
-  { path, file, plan, report }: WeightSource,
-  dataset: Dataset,
-  append: (name: CheckpointFile, part: Float32Array) => void,
-): Promise<void> {
+async function gatherRows({ path, file, plan, report, writer }: Import, dataset: Dataset): Promise<void> {
   const { dim } = plan.shape;
   using keysReader = new FileReader(dataset.keysPath!);
   const chunk = new Float32Array(Math.min(GATHERED_ROWS, plan.rows) * dim);
@@ -256,7 +245,7 @@ async function gatherRows(
       }
       const part = chunk.subarray(0, count * dim);
       expectNumbers(path, plan, "rows.f32", first + done * dim, part);
-      append("rows.f32", part);
+      writer.file("rows.f32").append(part);
       report({ event: "stage", stage: "import", fraction: (first / dim + done) / plan.rows });
       if (breaks.due) await breaks.take();
     }
@@ -273,10 +262,10 @@ function expectNumbers(path: string, plan: ModelPlan, file: WeightFile, first: n
   throw new HotsetError(`Cannot import ${path}: ${placeOfWord(plan, file, first + wrong)} holds ${values[wrong]}`);
 }
 
-async function zeros(words: number, append: (part: Float32Array) => void): Promise<void> {
+async function appendZeros(file: ArtifactFile, words: number): Promise<void> {
   const chunk = new Float32Array(Math.min(CHUNK_WORDS, words));
   for (let done = 0; done < words; done += chunk.length) {
-    append(chunk.subarray(0, Math.min(chunk.length, words - done)));
+    file.append(chunk.subarray(0, words - done));
     if (breaks.due) await breaks.take();
   }
 }

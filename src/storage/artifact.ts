@@ -335,11 +335,16 @@ export function isArtifact(directory: string): boolean {
 /** True if a cache has this artifact. One with another version of the format counts as absent and is replaced. */
 export function isCached(kind: ArtifactKind, directory: string): boolean {
   if (!isArtifact(directory)) return false;
+  const version = headOf(directory)?.version;
+  return version === undefined || version === VERSIONS[kind]; // opening a damaged one reports that
+}
+
+/** What a manifest that need not be valid says of itself; undefined if it cannot be read. */
+export function headOf(directory: string): { readonly hotset?: string; readonly version?: number } | undefined {
   try {
-    const { version } = JSON.parse(Deno.readTextFileSync(join(directory, MANIFEST)));
-    return version === undefined || version === VERSIONS[kind];
+    return JSON.parse(Deno.readTextFileSync(join(directory, MANIFEST)));
   } catch {
-    return true; // damaged: opening it reports that
+    return undefined;
   }
 }
 

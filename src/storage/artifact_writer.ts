@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import {
   type ArtifactKind,
   bytesOf,
+  headOf,
   isArtifact,
   isDirectory,
   MANIFEST,
@@ -159,17 +160,8 @@ function expectRoom(target: string, kind: ArtifactKind): void {
     if ([...Deno.readDirSync(target)].length === 0) return;
     throw new HotsetError("the directory contains something else", { code: "occupied" });
   }
-  const other = kindOf(target);
+  const other = headOf(target)?.hotset;
   if (other !== undefined && other !== kind) {
     throw new HotsetError(`it contains a ${other}; name another directory`, { code: "occupied" });
-  }
-}
-
-/** The kind that the manifest of an artifact records; undefined if it cannot be read. */
-function kindOf(target: string): string | undefined {
-  try {
-    return JSON.parse(Deno.readTextFileSync(join(target, MANIFEST)))?.hotset;
-  } catch {
-    return undefined;
   }
 }
