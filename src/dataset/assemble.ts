@@ -141,7 +141,6 @@ class TableColumns implements Disposable {
     this.#indices = new Uint32Array(CHUNK_SAMPLES * tables.length);
   }
 
-  /** The lookups of the next samples. */
   next(samples: number, bags: boolean): EncodedChunk {
     const chunk = bags ? this.#nextBags(samples) : { indices: this.#nextRows(samples) };
     this.#samples += samples;

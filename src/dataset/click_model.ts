@@ -89,7 +89,6 @@ export class ClickModel {
     return this.rows.length;
   }
 
-  /** Allocates memory for `draw`. */
   block(): ClickBlock {
     return this.blockIn(new ArrayBuffer(this.blockBytes), 0);
   }

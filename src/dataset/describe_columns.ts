@@ -109,7 +109,6 @@ export async function describeColumn(
   };
 }
 
-/** SQL of a text converted to its type. */
 function typed(raw: string, type: string, { format }: Written): string {
   const text = `CASE WHEN NOT ${isMissing(raw)} THEN ${raw} END`;
   if (type === "VARCHAR" || type === "NUMBER") return `(${text})`;

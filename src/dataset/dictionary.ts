@@ -26,11 +26,9 @@ export type IdSource = CountedIds | DatasetEncoding;
 
 /** A table that DuckDB numbers. */
 export interface QueryTable {
-  /** Staged column t`table`. */
   readonly table: number;
   readonly column: SparseColumn;
   readonly maxIndRange: number | undefined;
-  /** The staged logs. */
   readonly logs: readonly string[];
   readonly from: IdSource;
   readonly memoryBytes: number;

@@ -99,7 +99,6 @@ export class Engine implements Disposable {
     return (await this.#connection.runAndReadAll(sql)).getRows();
   }
 
-  /** The single number that a query returns. */
   async number(sql: string): Promise<number> {
     return Number((await this.rows(sql))[0][0]);
   }

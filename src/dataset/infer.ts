@@ -212,12 +212,8 @@ function labelOf({ name, type, min, max, distinct, flag }: Found): Column {
 function asCodes(column: Column): Column {
   if (column.kind !== "dense" || column.transform !== "log") return column;
   const { name, note } = column;
-  return {
-    name,
-    kind: "sparse",
-    values: "text",
-    note: `${note?.split(";")[0]}; codes? Nothing else looks like categories`,
-  };
+  const doubt = `${note?.split(";")[0]}; codes? Nothing else looks like categories`;
+  return { name, kind: "sparse", values: "text", note: doubt };
 }
 
 /** Notation of the moments by which a column could sort the rows; undefined if it does not look like moments. */
@@ -232,11 +228,7 @@ function timeOf(
   if (!INTEGERS.test(type)) return undefined;
   const unit = UNITS.find(({ from, to }) => Number(min) > from && Number(max) < to);
   if (unit === undefined || !(TIME_NAMES.test(name) || (unit.unit === "s" && distinct > rows / 10))) return undefined;
-  return {
-    transform: "clock",
-    ...(unit.unit === "s" ? {} : { unit: unit.unit }),
-    note: `unix ${unit.name}?`,
-  };
+  return { transform: "clock", ...(unit.unit === "s" ? {} : { unit: unit.unit }), note: `unix ${unit.name}?` };
 }
 
 /** One column sorts the rows; another one can still be the time of day. */
@@ -252,42 +244,28 @@ function kindOf(f: Found): Column {
   const { name, type } = f;
   const about = `${f.distinct} values in ${f.rows} rows`;
   const least = Number(f.min), most = Number(f.max);
-  if (f.distinct <= 1) return { name, kind: "ignore", note: "always the same" };
-  if (f.numbersRows) {
-    return { name, kind: "ignore", note: `numbers the rows: ${f.min} to ${f.max}` };
-  }
-  if (f.doubt !== undefined) {
-    return { name, kind: "ignore", note: `${f.doubt}? Set it in the schema to use the column` };
-  }
+  const ignored = (note: string): Column => ({ name, kind: "ignore", note });
+  const sparse = (note: string): Column => ({ name, kind: "sparse", values: "text", note });
+  const bag = { name, kind: "bag", values: "text" } as const;
+  const lists: Column = { ...bag, separator: "|", note: `lists; ${about}` };
+  const isUnique = f.distinct >= UNIQUE_SHARE * f.rows;
+  if (f.distinct <= 1) return ignored("always the same");
+  if (f.numbersRows) return ignored(`numbers the rows: ${f.min} to ${f.max}`);
+  if (f.doubt !== undefined) return ignored(`${f.doubt}? Set it in the schema to use the column`);
   if (type === "NUMBER") return { name, kind: "dense", transform: "log", ...f.written, note: about };
   if (f.brackets !== undefined) {
-    return {
-      name,
-      kind: "bag",
-      values: "text",
-      separator: f.brackets,
-      brackets: true,
-      note: `lists in brackets; ${about}`,
-    };
+    return { ...bag, separator: f.brackets, brackets: true, note: `lists in brackets; ${about}` };
   }
-  if (type === "VARCHAR") {
-    if (f.listed) return { name, kind: "bag", values: "text", separator: "|", note: `lists; ${about}` };
-    if (f.distinct >= UNIQUE_SHARE * f.rows) return { name, kind: "ignore", note: `names the row: ${about}` };
-    return { name, kind: "sparse", values: f.hex ? "hex" : "text", note: about };
-  }
-  if (LISTS.test(type)) return { name, kind: "bag", values: "text", separator: "|", note: `lists; ${about}` };
-  if (type === "BOOLEAN") return { name, kind: "sparse", values: "text", note: about };
+  if (LISTS.test(type) || f.listed) return lists;
+  if (type === "BOOLEAN") return sparse(about);
   const named = isIdName(name);
-  if (named && f.distinct >= UNIQUE_SHARE * f.rows) return { name, kind: "ignore", note: `names the row: ${about}` };
-  if (named) return { name, kind: "sparse", values: "text", note: `named like a code: ${about}` };
+  if (isUnique && (named || type === "VARCHAR")) return ignored(`names the row: ${about}`);
+  if (type === "VARCHAR") return { name, kind: "sparse", values: f.hex ? "hex" : "text", note: about };
+  if (named) return sparse(`named like a code: ${about}`);
   if (FRACTIONS.test(type)) {
     return { name, kind: "dense", transform: least >= 0 && most > 10 ? "log" : "none", note: `${f.min} to ${f.max}` };
   }
-  if (INTEGERS.test(type)) {
-    if (f.distinct <= MAX_CODES || least > most / 2) {
-      return { name, kind: "sparse", values: "text", note: `whole numbers that look like codes: ${about}` };
-    }
-    return { name, kind: "dense", transform: "log", note: `${f.min} to ${f.max}; sparse if these are codes` };
-  }
-  return { name, kind: "ignore", note: `of type ${type}` };
+  if (!INTEGERS.test(type)) return ignored(`of type ${type}`);
+  if (f.distinct <= MAX_CODES || least > most / 2) return sparse(`whole numbers that look like codes: ${about}`);
+  return { name, kind: "dense", transform: "log", note: `${f.min} to ${f.max}; sparse if these are codes` };
 }

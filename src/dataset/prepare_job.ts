@@ -123,7 +123,6 @@ class PrepareJob implements Disposable {
     this.#pool = engine === undefined ? preparePool(this.#threads, options.signal) : undefined;
   }
 
-  /** Starts threads or a database. */
   static async create(writer: GroupWriter, stage: StageDirectory, options: JobOptions): Promise<PrepareJob> {
     const { format, memoryBytes = DEFAULT_MEMORY_BYTES, threads = availableParallelism(), signal } = options;
     const limits = { memoryBytes: memoryBytes * ENGINE_MEMORY_SHARE, threads, signal };
@@ -265,7 +264,6 @@ class PrepareJob implements Disposable {
     };
   }
 
-  /** Appends a staged file to a file of the artifact. */
   async #append(name: string, staged: string): Promise<void> {
     await this.#writer.file(name).appendInParts(await Deno.readFile(staged));
   }

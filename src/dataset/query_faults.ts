@@ -1,9 +1,26 @@
 /** Finds the reason why DuckDB could not read a file, with its line. */
 import { HotsetError, messageOf } from "../errors.ts";
 import { type Engine, engineFailure, isWriteFailure, quoted, reasonOf } from "./duckdb.ts";
-import type { FileLayout } from "./file_layout.ts";
+import type { Field } from "./fields.ts";
+import type { InputFile } from "./inputs.ts";
 import { fieldFault, LINE_TOO_LONG, NOT_UTF8, rowError, schemaHint, widthFault } from "./row_fault.ts";
-import { lineAfter, lineOfRecord } from "./text_lines.ts";
+import { type Dialect, lineAfter, lineOfRecord } from "./text_lines.ts";
+
+/** How a file is read. */
+export interface FileLayout {
+  readonly file: InputFile;
+  /** SQL of a table with the fields of the file and what is parsed of them. */
+  readonly source: string;
+  readonly fields: Field[];
+  /** Names of the fields by position, for messages. */
+  readonly names: string[];
+  /** How its text is divided into lines, and how many precede the first row; undefined if it has no lines. */
+  readonly text: { readonly dialect: Dialect; readonly header: number } | undefined;
+  /** Columns whose values are in the names of directories. */
+  readonly inFolders: readonly string[];
+  /** False if the file has no label. */
+  readonly labelled: boolean;
+}
 
 /** The error to report for a failed read. */
 export function readFailure(path: string, error: unknown): unknown {
@@ -29,7 +46,6 @@ export function readFailure(path: string, error: unknown): unknown {
   return failure;
 }
 
-/** SQL of the rejected fields of a file. */
 function rejects(path: string): string {
   return `(SELECT line, line_byte_position AS byte, column_idx, error_type::VARCHAR AS kind, error_message AS message, csv_line ` +
     `FROM reject_errors JOIN reject_scans USING (scan_id, file_id) WHERE file_path = ${quoted(path)})`;
@@ -54,7 +70,6 @@ export async function firstReject(engine: Engine, { file }: FileLayout): Promise
   return rowError(file.path, `line ${line}`, rejectReason(String(kind), String(message)) + hint);
 }
 
-/** Advice if backslashes precede quotes. */
 const ESCAPED = '; if backslashes escape quotes, set "escape": "\\\\" in the schema';
 
 function rejectReason(kind: string, message: string): string {

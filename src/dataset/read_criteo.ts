@@ -6,24 +6,29 @@ import { ChunkBuffer, type StagedChunk } from "./staged_chunk.ts";
 import { textOf } from "./text_file.ts";
 import type { FileContent } from "./file_content.ts";
 
-/** Bytes of text per chunk. */
 export const CHUNK_BYTES = 16 << 20;
 const NEWLINE = 10;
 const PIECE_BYTES = 1 << 16;
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
 
-/** A file or a part of it. */
-export interface CriteoTask {
-  readonly kind: "criteo";
+/** A part of a log that is read into staged chunks. */
+export interface LogPart {
+  /** The user's file. */
   readonly path: string;
+  readonly label: LabelField;
+  readonly maxIndRange: number | undefined;
+  /** True if malformed rows are counted, otherwise they are errors. */
+  readonly skip: boolean;
+  /** The beginning of the paths of the chunks. */
+  readonly prefix: string;
+}
+
+/** A file or a part of it. */
+export interface CriteoTask extends LogPart {
+  readonly kind: "criteo";
   readonly content: FileContent;
   /** Lines that begin in this range of bytes are read; undefined for the whole file, which may be compressed. */
   readonly range: { readonly begin: number; readonly end: number } | undefined;
-  readonly label: LabelField;
-  readonly maxIndRange: number | undefined;
-  readonly skip: boolean;
-  /** Prefix of the chunks' files. */
-  readonly prefix: string;
 }
 
 export interface ReadResult {

@@ -2,8 +2,8 @@
 import { FileReader } from "../storage/artifact.ts";
 import { CRITEO } from "./formats.ts";
 import { fieldFault, rowError } from "./row_fault.ts";
-import { criteoDense, DENSE, type LabelField, TABLES } from "./criteo_parser.ts";
-import type { ReadResult } from "./read_criteo.ts";
+import { criteoDense, DENSE, TABLES } from "./criteo_parser.ts";
+import type { LogPart, ReadResult } from "./read_criteo.ts";
 import { ChunkBuffer } from "./staged_chunk.ts";
 
 export const VALUE_BYTES = { int32: 4, float64: 8 } as const;
@@ -19,18 +19,11 @@ export interface IntegerSource {
 }
 
 /** A range of rows; a row consists of the values of all sources: a label if any, dense values, sparse values. */
-export interface IntegerTask {
+export interface IntegerTask extends LogPart {
   readonly kind: "integers";
-  /** The user's file, for errors. */
-  readonly path: string;
   readonly sources: readonly IntegerSource[];
-  readonly label: LabelField;
   readonly first: number;
   readonly rows: number;
-  readonly maxIndRange: number | undefined;
-  readonly skip: boolean;
-  /** Path of the chunk's file. */
-  readonly prefix: string;
 }
 
 /** Reads the rows of a task. Throws HotsetError that names file, row and reason. */

@@ -206,7 +206,6 @@ export class RowEncoder {
   }
 }
 
-/** A copy with twice the length. */
 function twice<A extends Uint32Array | Float32Array>(words: A, Words: new (length: number) => A): A {
   const larger = new Words(2 * words.length);
   larger.set(words);

@@ -3,14 +3,10 @@ import { HotsetError } from "../errors.ts";
 import { type Column, isMoment } from "./schema.ts";
 import { isMissingText } from "./value_rules.ts";
 
-/** Maximum length of a line. */
 export const MAX_LINE_BYTES = 2 << 20;
-/** Message about longer lines. */
 export const LINE_TOO_LONG = "it is longer than 2 MB";
-/** Message about text in another encoding. */
 export const NOT_UTF8 = "it is not UTF-8";
 
-/** Maximum characters of a value in a message. */
 export const SHOWN_CHARACTERS = 40;
 
 /** The error of a malformed row; `place` is its line, or its row if there are no lines. */
@@ -18,7 +14,6 @@ export function rowError(path: string, place: string, reason: string): HotsetErr
   return new HotsetError(`Cannot read ${path}: ${place}: ${reason}`, { code: "bad-row" });
 }
 
-/** Message about a wrong number of fields. */
 export function widthFault(found: number, expected: number): string {
   return `${found} columns instead of ${expected}`;
 }

@@ -134,16 +134,13 @@ function prefixName(prefix: string): string {
   return prefix.slice(prefix.lastIndexOf("/") + 1);
 }
 
-function criteoTasks(file: InputFile, prefix: string, label: LabelField, options: StageOptions): ReadTask[] {
-  const { path, bytes, content } = file;
-  const task = {
-    kind: "criteo",
-    path,
-    content,
-    label,
-    maxIndRange: options.maxIndRange,
-    skip: options.onBadRow === "skip",
-  } as const;
+function criteoTasks(
+  { path, bytes, content }: InputFile,
+  prefix: string,
+  label: LabelField,
+  { maxIndRange, onBadRow }: StageOptions,
+): ReadTask[] {
+  const task = { kind: "criteo", path, content, label, maxIndRange, skip: onBadRow === "skip" } as const;
   if (content !== "plain") return [{ ...task, range: undefined, prefix }];
   return Array.from({ length: Math.ceil(bytes / CHUNK_BYTES) }, (_, k) => {
     const begin = k * CHUNK_BYTES;

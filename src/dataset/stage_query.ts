@@ -9,8 +9,7 @@ import { type Engine, numbers, parquetFiles, quoted } from "./duckdb.ts";
 import { type Field, fieldBuilder, fillOf, isPresent, parsedRows, typeFault, weightsField } from "./fields.ts";
 import { columnNames, nameFault, splitLine } from "./header_line.ts";
 import { folderColumns, type InputFile } from "./inputs.ts";
-import { countRejects, firstBadRow, firstReject, readFailure } from "./query_faults.ts";
-import type { FileLayout } from "./file_layout.ts";
+import { countRejects, type FileLayout, firstBadRow, firstReject, readFailure } from "./query_faults.ts";
 import { parquetTypes, rowsOf } from "./file_source.ts";
 import { type FileAccount, type LineAccount, noRows, noRowsFault } from "./read_account.ts";
 import { OTHER_FORMAT, rowError, widthFault } from "./row_fault.ts";
@@ -126,7 +125,6 @@ function hasGroups({ group }: LogSchema, { purpose }: StageOptions): boolean {
   return group !== undefined && purpose !== "predict";
 }
 
-/** Likewise of weights. */
 function hasWeights({ columns }: LogSchema, { purpose }: StageOptions): boolean {
   return purpose !== "predict" && columns.some(({ kind }) => kind === "weight");
 }
@@ -241,7 +239,6 @@ function notesOf({ inFolders, text }: FileLayout, lines: TextLines | undefined):
   ];
 }
 
-/** Writes labels and dense values as chunks. */
 async function writeChunks(engine: Engine, log: string, dense: number, stage: StageDirectory): Promise<StagedChunk[]> {
   const buffer = new ChunkBuffer(CHUNK_ROWS, dense, 0);
   const chunks: StagedChunk[] = [];

@@ -53,7 +53,6 @@ async function* inflated(
   }
 }
 
-/** Why a compressed file cannot be read. */
 function compressionFailure(path: string, what: FileContent, error: unknown): HotsetError {
   const text = messageOf(error);
   const reason = /unexpected end|it ends before/i.test(text)

@@ -31,7 +31,6 @@ export function trim(text: string): string {
   return text.replace(BLANKS, "");
 }
 
-/** True for text that means a missing value. */
 export function isMissingText(text: string | null): boolean {
   return text === null || MISSING.includes(trim(text).toLowerCase());
 }

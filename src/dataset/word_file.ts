@@ -21,7 +21,6 @@ export class WordFile implements Disposable {
     return this.#words.subarray(this.#length - count, this.#length);
   }
 
-  /** Writes the buffered words. */
   finish(): void {
     const bytes = new Uint8Array(this.#words.buffer, 0, 4 * this.#length);
     writeAll(this.#file, bytes);

@@ -15,7 +15,6 @@ export interface PlacedTensor extends ModelTensor {
   readonly at: number;
 }
 
-/** What a graph is built from. */
 export interface OnnxOptions {
   readonly plan: ModelPlan;
   readonly tensors: readonly PlacedTensor[];

@@ -21,9 +21,7 @@ export class Scorer implements Disposable {
   readonly #plan: ModelPlan;
   readonly #bags: boolean;
   readonly #rows: LookedUpRows;
-  readonly #dense: Buffer;
-  readonly #pooled: Buffer;
-  readonly #offsets: Buffer;
+  readonly #inputs: Readonly<Record<"dense" | "pooled" | "offsets", Buffer>>;
   /** Weights of lookups, once there are any. */
   #weights: Buffer | undefined;
   readonly #network: Network;
@@ -38,18 +36,15 @@ export class Scorer implements Disposable {
     this.#rows = rows;
     this.#bagsOfSample = bagsOfSample(plan);
     const bagsOfBatch = MAX_SAMPLES * this.#bagsOfSample;
-    this.#dense = host.allocate(MAX_SAMPLES * steps * (bottom[0] ?? 0), "dense features");
-    this.#pooled = host.allocate(bagsOfBatch * dim, "pooled rows");
-    this.#offsets = host.allocate(bagsOfBatch + 1, "offsets");
+    this.#inputs = {
+      dense: host.allocate(MAX_SAMPLES * steps * (bottom[0] ?? 0), "dense features"),
+      pooled: host.allocate(bagsOfBatch * dim, "pooled rows"),
+      offsets: host.allocate(bagsOfBatch + 1, "offsets"),
+    };
     const gradients = host.allocate(plan.denseWords, "dense gradients");
     this.#network = new Network(plan, MAX_SAMPLES, { device: host, parameters, gradients });
     // Gradients are never computed, so no buffer is needed for them.
-    this.#bound = this.#network.bind({
-      dense: this.#dense,
-      pooled: this.#pooled,
-      offsets: this.#offsets,
-      pooledGradients: this.#pooled,
-    });
+    this.#bound = this.#network.bind({ ...this.#inputs, pooledGradients: this.#inputs.pooled });
   }
 
   /**
@@ -78,12 +73,13 @@ export class Scorer implements Disposable {
   logits({ count, dense, indices, lookupWeights, offsets }: EncodedRows, first: number): Float32Array {
     const host = this.#host;
     const { dim } = this.#plan.shape;
-    host.upload(dense, this.#dense);
+    const inputs = this.#inputs;
+    host.upload(dense, inputs.dense);
     const { table, positions } = this.#rows.take(indices);
-    if (this.#bags) host.upload(offsets!, this.#offsets);
-    const begins = this.#bags ? this.#offsets : undefined;
+    if (this.#bags) host.upload(offsets!, inputs.offsets);
+    const begins = this.#bags ? inputs.offsets : undefined;
     const weights = lookupWeights && this.#uploadWeights(lookupWeights);
-    host.pool(count * this.#bagsOfSample, dim, table, positions, begins, this.#pooled, weights);
+    host.pool(count * this.#bagsOfSample, dim, table, positions, begins, inputs.pooled, weights);
     this.#bound.forward(count);
     const logits = host.floats(this.#network.logits).subarray(0, count);
     const wrong = notFinite(logits);
