@@ -181,16 +181,8 @@ export abstract class DatasetEncoding<Body extends EncodingBody = EncodingBody> 
   async save(directory: string): Promise<void> {
     const source = Object.fromEntries(Object.entries(this.body.source).filter(([key]) => !/inputs$/i.test(key)));
     const { dense, tables, missing, bags, steps } = this.body;
-    const body: SavedBody = {
-      dataset: this.id,
-      source,
-      dense,
-      tables,
-      missing,
-      bags,
-      ...(steps === undefined ? {} : { steps }),
-      rareShares: [...await this.rareShares()],
-    };
+    const rareShares = [...await this.rareShares()];
+    const body: SavedBody = { dataset: this.id, source, dense, tables, missing, bags, steps, rareShares };
     using writer = new ArtifactWriter("encoding", directory);
     for (const name of [KEYS_FILE, DICTIONARY_FILE, UNSEEN_FILE, NUMBERS_FILE]) {
       if (!this.#artifact.has(name)) continue;

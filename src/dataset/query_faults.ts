@@ -25,25 +25,18 @@ export interface FileLayout {
 /** The error to report for a failed read. */
 export function readFailure(path: string, error: unknown): unknown {
   if (error instanceof HotsetError) return error;
-  if (/CSV Parser state machine/.test(messageOf(error))) {
-    return new HotsetError(
-      `Cannot read ${path}: it mixes LF and CR LF line ends, or a quote is not closed; use one kind of line end`,
-      { cause: error },
-    );
+  const text = messageOf(error);
+  const fault = (reason: string) => new HotsetError(`Cannot read ${path}: ${reason}`, { cause: error });
+  if (/CSV Parser state machine/.test(text)) {
+    return fault("it mixes LF and CR LF line ends, or a quote is not closed; use one kind of line end");
   }
-  const encoding = /CSV Error on Line: (\d+)[^]* not utf-8/.exec(messageOf(error));
+  const encoding = /CSV Error on Line: (\d+)[^]* not utf-8/.exec(text);
   if (encoding !== null) return rowError(path, `line ${encoding[1]}`, NOT_UTF8);
-  const failure = engineFailure(`read ${path}`, error);
-  if (isWriteFailure(error)) return failure;
-  if (/magic bytes|parquet/i.test(messageOf(error))) {
-    return new HotsetError(`Cannot read ${path}: not a Parquet file, or truncated: ${reasonOf(error)}`, {
-      cause: error,
-    });
+  if (!isWriteFailure(error)) {
+    if (/magic bytes|parquet/i.test(text)) return fault(`not a Parquet file, or truncated: ${reasonOf(error)}`);
+    if (/not a GZIP stream/.test(text)) return fault("not a gzip file");
   }
-  if (/not a GZIP stream/.test(messageOf(error))) {
-    return new HotsetError(`Cannot read ${path}: not a gzip file`, { cause: error });
-  }
-  return failure;
+  return engineFailure(`read ${path}`, error);
 }
 
 function rejects(path: string): string {

@@ -16,44 +16,26 @@ const written = {
 /** A note for the reader; `prepare --infer` explains its proposal here. */
 const note = z.string().optional();
 
+function ofKind<Kind extends string, Shape extends z.ZodRawShape>(kind: Kind, shape: Shape) {
+  return z.strictObject({ name, note, kind: z.literal(kind), ...shape });
+}
+
 /** The type `Column` describes each kind. */
 const column = z.discriminatedUnion("kind", [
-  z.strictObject({
-    name,
-    note,
-    kind: z.literal("label"),
-    positive: z.array(z.string()).min(1).optional(),
-    atLeast: z.number().optional(),
-  }),
-  z.strictObject({ name, note, kind: z.literal("weight") }),
-  z.strictObject({
-    name,
-    note,
-    kind: z.literal("dense"),
+  ofKind("label", { positive: z.array(z.string()).min(1).optional(), atLeast: z.number().optional() }),
+  ofKind("weight", {}),
+  ofKind("dense", {
     transform: transform.default("log"),
     missing: z.union([z.number(), z.literal("mean"), z.literal("error")]).optional(),
     decimal: z.enum([".", ","]).optional(),
     thousands: z.enum([",", ".", " ", "_", "'"]).optional(),
     ...written,
   }),
-  z.strictObject({
-    name,
-    note,
-    kind: z.literal("time"),
-    transform: z.enum(["clock", "hour", "order"]).default("clock"),
-    ...written,
-  }),
-  z.strictObject({ name, note, kind: z.literal("sparse"), values }),
-  z.strictObject({
-    name,
-    note,
-    kind: z.literal("bag"),
-    values,
-    separator: z.string().min(1).default("|"),
-    brackets: z.boolean().optional(),
-  }),
-  z.strictObject({ name, note, kind: z.literal("weights"), of: name }),
-  z.strictObject({ name, note, kind: z.literal("ignore") }),
+  ofKind("time", { transform: z.enum(["clock", "hour", "order"]).default("clock"), ...written }),
+  ofKind("sparse", { values }),
+  ofKind("bag", { values, separator: z.string().min(1).default("|"), brackets: z.boolean().optional() }),
+  ofKind("weights", { of: name }),
+  ofKind("ignore", {}),
 ]);
 
 /** Properties of every column. */

@@ -68,17 +68,7 @@ export async function stageChunks(
     accountOf(path, results.filter((_, k) => fileOf[k] === i) as ReadResult[])
   );
   if (rows === 0) group.agree(noRowsFault(accounts));
-  return {
-    name: options.name,
-    rows,
-    files: accounts,
-    labelled,
-    chunks,
-    groups: undefined,
-    weights: undefined,
-    rules: [],
-    missing: [],
-  };
+  return { name: options.name, rows, files: accounts, labelled, chunks, rules: [], missing: [] };
 }
 
 /** The account of a file that was read in parts. Every row is one line. */

@@ -209,12 +209,10 @@ async function accountOf(
     throw rowError(file.path, `line ${above + 1}`, "a quote of the header is not closed");
   }
   const header = above + named;
-  const ends = names.map((_, i) => `len(regexp_extract_all(coalesce(c${i}::VARCHAR, ''), '\\r\\n|\\r|\\n'))`).join(
-    " + ",
-  );
+  const ends = names.map((_, i) => `len(regexp_extract_all(coalesce(c${i}::VARCHAR, ''), '\\r\\n|\\r|\\n'))`);
   const kept = quoted === 0 || skippedRows === 0
     ? quoted
-    : await engine.number(`SELECT coalesce(sum(${ends}), 0) FROM ${source} WHERE ${good}`);
+    : await engine.number(`SELECT coalesce(sum(${ends.join(" + ")}), 0) FROM ${source} WHERE ${good}`);
   const skipped = lines - header - blank - rows - kept;
   if (skipped < skippedRows || (skippedRows === 0 && skipped > 0)) {
     throw new HotsetError(

@@ -17,9 +17,9 @@ export interface StagedLog {
   readonly labelled: boolean;
   readonly chunks: readonly StagedChunk[];
   /** File with the group of each row, u64 (rows); undefined where the schema names none, or rows are to be predicted. */
-  readonly groups: string | undefined;
+  readonly groups?: string | undefined;
   /** File with the weight of each row, f32 (rows); undefined where the schema has none, or rows are to be predicted. */
-  readonly weights: string | undefined;
+  readonly weights?: string | undefined;
   /** Rules by which values are compared, by table; undefined for formats whose values are numbers. */
   readonly rules: readonly ValueRule[];
   /** By dense feature; undefined for formats without that information. */

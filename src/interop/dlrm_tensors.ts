@@ -9,12 +9,15 @@ import type { DlrmShape } from "../model/models/dlrm.ts";
  */
 export function dlrmShape(tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>): DlrmShape {
   const known = new Set<string>();
+  const fail = (reason: string): never => {
+    throw new HotsetError(reason);
+  };
   const take = (name: string, dimensions: number): readonly number[] | undefined => {
     const shape = tensors.get(name)?.shape;
     if (shape === undefined) return undefined;
     known.add(name);
     if (shape.length !== dimensions || shape.includes(0)) {
-      throw new HotsetError(`${name} has the shape (${shape.join(", ")}) but needs ${dimensions} positive sizes`);
+      fail(`${name} has the shape (${shape.join(", ")}) but needs ${dimensions} positive sizes`);
     }
     return shape;
   };
@@ -26,51 +29,37 @@ export function dlrmShape(tensors: ReadonlyMap<string, { readonly shape: readonl
       const [outputs, inputs] = weight;
       if (found.length === 0) found.push(inputs);
       if (found.at(-1) !== inputs) {
-        throw new HotsetError(
-          `${mlp}.${i}.weight has ${inputs} inputs, but the layer before has ${found.at(-1)} outputs`,
-        );
+        fail(`${mlp}.${i}.weight has ${inputs} inputs, but the layer before has ${found.at(-1)} outputs`);
       }
       const bias = take(`${mlp}.${i}.bias`, 1);
       if (bias?.[0] !== outputs) {
-        throw new HotsetError(`${mlp}.${i}.bias ${bias === undefined ? "is missing" : `has ${bias[0]} values`}`);
+        fail(`${mlp}.${i}.bias ${bias === undefined ? "is missing" : `has ${bias[0]} values`}`);
       }
       found.push(outputs);
     }
-    if (found.length === 0) throw new HotsetError(`${mlp}.0.weight is missing; this is not the state dict of a DLRM`);
+    if (found.length === 0) fail(`${mlp}.0.weight is missing; this is not the state dict of a DLRM`);
     return found;
   };
   const bottom = [...tensors.keys()].some((name) => name.startsWith("bot_l.")) ? widths("bot_l") : [];
   const [input, ...top] = widths("top_l");
   const dim = bottom.at(-1) ?? tensors.get("emb_l.0.weight")?.shape[1] ?? 0;
   const tableRows: number[] = [];
-  for (
-    let shape = take("emb_l.0.weight", 2);
-    shape !== undefined;
-    shape = take(`emb_l.${tableRows.length}.weight`, 2)
-  ) {
-    if (shape[1] !== dim) {
-      throw new HotsetError(
-        `emb_l.${tableRows.length}.weight has rows of ${shape[1]} values, but the bottom MLP has ${dim} outputs`,
-      );
-    }
+  for (;;) {
+    const name = `emb_l.${tableRows.length}.weight`;
+    const shape = take(name, 2);
+    if (shape === undefined) break;
+    if (shape[1] !== dim) fail(`${name} has rows of ${shape[1]} values, but the bottom MLP has ${dim} outputs`);
     tableRows.push(shape[0]);
   }
   const hasTables = bottom.length === 0 || [...tensors.keys()].some((name) => name.startsWith("emb_l."));
-  if (hasTables && tableRows.length === 0) {
-    throw new HotsetError("emb_l.0.weight is missing; this is not the state dict of a DLRM");
-  }
+  if (hasTables && tableRows.length === 0) fail("emb_l.0.weight is missing; this is not the state dict of a DLRM");
   const unknown = [...tensors.keys()].find((name) => !known.has(name));
-  if (unknown !== undefined) {
-    throw new HotsetError(`it has a tensor ${JSON.stringify(unknown)}, which is not part of a DLRM`);
-  }
+  if (unknown !== undefined) fail(`it has a tensor ${JSON.stringify(unknown)}, which is not part of a DLRM`);
   const fits = (kind: InteractionKind) =>
     interactionWidth({ kind, bottom: bottom.length > 0, tables: tableRows.length, dim }) === input;
-  const interaction = fits("dot") ? "dot" : fits("cat") ? "cat" : undefined;
-  if (interaction === undefined) {
-    throw new HotsetError(
-      `top_l.0.weight has ${input} inputs, which fits neither the dot nor the cat interaction of ${tableRows.length} ` +
-        `tables and rows of ${dim}`,
-    );
-  }
+  const interaction = fits("dot") ? "dot" : fits("cat") ? "cat" : fail(
+    `top_l.0.weight has ${input} inputs, which fits neither the dot nor the cat interaction of ${tableRows.length} ` +
+      `tables and rows of ${dim}`,
+  );
   return { dim, tableRows, bottom, top, interaction };
 }

@@ -102,12 +102,12 @@ function sizesOfBags(graph: Graph, indices: string, offsets: string): string {
   return graph.node("Unsqueeze", [graph.node("Cast", [sizes], { to: ElementType.float }), one]);
 }
 
+/** Fields of a graph's message. */
+type GraphPart = "node" | "initializer" | "input" | "output";
+
 /** Collects the parts of a graph; values are named by numbers. */
 class Graph implements OnnxNodes {
-  readonly #nodes: unknown[] = [];
-  readonly #initializers: unknown[] = [];
-  readonly #inputs: unknown[] = [];
-  readonly #outputs: unknown[] = [];
+  readonly #parts = { node: [], initializer: [], input: [], output: [] } as Record<GraphPart, unknown[]>;
   readonly #constants = new Map<string, string>();
   #values = 0;
 
@@ -119,7 +119,7 @@ class Graph implements OnnxNodes {
       if (typeof value === "string") return { name, type: AttributeType.string, s: new TextEncoder().encode(value) };
       return { name, type: AttributeType.ints, ints: value };
     });
-    this.#nodes.push({ input, output: [output], opType, attribute });
+    this.#parts.node.push({ input, output: [output], opType, attribute });
     return output;
   }
 
@@ -139,7 +139,7 @@ class Graph implements OnnxNodes {
     if (name === undefined) {
       this.#constants.set(key, name = `c${this.#constants.size}`);
       const rawData = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
-      this.#initializers.push({ name, dims, dataType: ElementType.int64, rawData });
+      this.#parts.initializer.push({ name, dims, dataType: ElementType.int64, rawData });
     }
     return name;
   }
@@ -148,7 +148,7 @@ class Graph implements OnnxNodes {
   external({ name, shape, at }: PlacedTensor, location: string): void {
     const bytes = shape.reduce((product, n) => product * n, 4);
     const entries = { location, offset: String(at), length: String(bytes) };
-    this.#initializers.push({
+    this.#parts.initializer.push({
       name,
       dims: shape,
       dataType: ElementType.float,
@@ -159,24 +159,18 @@ class Graph implements OnnxNodes {
 
   /** Declares an input and returns its name. */
   input(name: string, elemType: number, shape: readonly (number | string)[]): string {
-    this.#inputs.push(valueInfo(name, elemType, shape));
+    this.#parts.input.push(valueInfo(name, elemType, shape));
     return name;
   }
 
   /** Gives a value the name of an output. */
   output(value: string, name: string, elemType: number, shape: readonly (number | string)[]): void {
-    this.#nodes.push({ input: [value], output: [name], opType: "Identity", attribute: [] });
-    this.#outputs.push(valueInfo(name, elemType, shape));
+    this.#parts.node.push({ input: [value], output: [name], opType: "Identity", attribute: [] });
+    this.#parts.output.push(valueInfo(name, elemType, shape));
   }
 
   message(name: string) {
-    return {
-      name,
-      node: this.#nodes,
-      initializer: this.#initializers,
-      input: this.#inputs,
-      output: this.#outputs,
-    };
+    return { name, ...this.#parts };
   }
 }
 

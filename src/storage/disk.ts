@@ -38,14 +38,8 @@ export function expectRoom(
   );
 }
 
-/** A file, which may have several names. */
-interface FileFound {
-  readonly size: number;
-  /** The same for all its names. */
-  readonly identity: string;
-  /** Number of its names. */
-  readonly names: number;
-}
+/** A file, which may have several names; its identity is the same for all of them. */
+type FileFound = Readonly<{ size: number; identity: string; names: number }>;
 
 /** The names of files at or below a path, without those that were removed meanwhile. Links are not followed. */
 function* filesBelow(path: string): Generator<FileFound> {
