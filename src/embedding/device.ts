@@ -72,7 +72,8 @@ export class DeviceTables implements EmbeddingTables, TableRows {
 
   read(rows: Uint32Array, block: RowBlock): void {
     const { device, host, shape } = this.#context;
-    const { rows: list, packed } = this.#stage(rows);
+    const { rows: list, packed } = this.#staging;
+    device.upload(rows, list);
     for (const { name, buffer, width } of matricesOf(shape, this.#matrix)) {
       device.packRows(rows.length, width, buffer, list, packed);
       device.download(packed, host.floats(block[name]!).subarray(0, rows.length * width));
@@ -81,18 +82,12 @@ export class DeviceTables implements EmbeddingTables, TableRows {
 
   write(rows: Uint32Array, block: RowBlock): void {
     const { device, host, shape } = this.#context;
-    const { rows: list, packed } = this.#stage(rows);
+    const { rows: list, packed } = this.#staging;
+    device.upload(rows, list);
     for (const { name, buffer, width } of matricesOf(shape, this.#matrix)) {
       device.upload(host.floats(block[name]!).subarray(0, rows.length * width), packed);
       device.unpackRows(rows.length, width, packed, list, buffer);
     }
-  }
-
-  /** Uploads the list and returns it with the buffer of its packed rows. */
-  #stage(rows: Uint32Array): Staging {
-    const { device } = this.#context;
-    device.upload(rows, this.#staging.rows);
-    return this.#staging;
   }
 }
 

@@ -23,9 +23,6 @@ import { type ProcessGroup, together } from "../parallel/process_group.ts";
 import { Command } from "./rank.ts";
 import { LocalRank, RankGroup } from "./rank_group.ts";
 
-/** Counters of a run that begins. */
-const NOTHING = { rows: 0, fetched: 0, read: 0, waitSeconds: 0 } as const;
-
 /** Who moves the rows of ranks. */
 export interface RowMovers {
   /** The rows in host memory, if not those of the ranks' full tables alone: the shard of a host, or those of a device. */
@@ -279,14 +276,10 @@ export class CachedRanks extends RankGroup {
 
   override takeMoved(): ProgressEvent["moved"] {
     const { moved } = this;
-    const { rows, fetched, read, waitSeconds } = this.#taken ?? NOTHING;
+    const before = this.#taken;
     this.#taken = moved;
-    return {
-      rows: moved.rows - rows,
-      fetched: moved.fetched - fetched,
-      read: moved.read - read,
-      waitSeconds: moved.waitSeconds - waitSeconds,
-    };
+    const since = (name: keyof MovedRows) => moved[name] - (before?.[name] ?? 0);
+    return { rows: since("rows"), fetched: since("fetched"), read: since("read"), waitSeconds: since("waitSeconds") };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
