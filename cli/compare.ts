@@ -17,7 +17,7 @@ export function compare(program: Command): void {
         for (const text of comparisonNotes(summaries)) report({ event: "note", text });
         if (flags.report !== undefined) {
           const { writeComparison } = await import("../src/report/html/comparison_report.ts");
-          writeComparison(summaries, flags.report);
+          await writeComparison(summaries, flags.report);
         }
         if (!flags.json) console.log(comparisonText(summaries, widthOfTerminal()));
         else for (const summary of summaries) console.log(eventLine({ event: "run", ...summary }));

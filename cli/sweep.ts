@@ -68,7 +68,7 @@ export function sweep(program: Command): void {
         const summaries = await sweepRuns(inputs, raw, runs, flags.out, options);
         if (flags.report !== undefined) {
           const { writeComparison } = await import("../src/report/html/comparison_report.ts");
-          writeComparison(summaries, flags.report);
+          await writeComparison(summaries, flags.report);
         }
         const best = ({ state, validation }: RunSummary) =>
           state === "diverged" || validation === null || Number.isNaN(validation.auc) ? -1 : validation.auc;

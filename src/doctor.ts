@@ -68,6 +68,7 @@ export async function diagnose(): Promise<Diagnosis> {
   const gemmGflops: { -readonly [Name in keyof Diagnosis["gemmGflops"]]: number } = {};
   for (const [key, name, blas, precision] of PRODUCTS) {
     if (key === "bf16" && gemmGflops.onednn === undefined) continue; // already reported as missing
+    if (breaks.due) await breaks.take();
     try {
       using host = await openHost(await cpuOptions(blas, precision));
       gemmGflops[key] = await measureGemm(host);
@@ -112,7 +113,12 @@ async function measureGemm(host: Awaited<ReturnType<typeof openHost>>): Promise<
 
 async function measureCopy(): Promise<number> {
   const words = 16 << 20;
-  const source = new Float32Array(words).fill(1);
-  const target = new Float32Array(words);
+  const [source, target] = [new Float32Array(words), new Float32Array(words)];
+  // The first use of each page, which takes longest, in parts.
+  for (let first = 0; first < words; first += words / 64) {
+    source.fill(1, first, first + words / 64);
+    target.set(source.subarray(first, first + words / 64), first);
+    if (breaks.due) await breaks.take();
+  }
   return 2 * 4 * words / await bestSeconds(() => target.set(source)) / 1e9;
 }

@@ -1,6 +1,7 @@
 /** Chooses and opens backends. Only this file imports a backend's folder, and only when that backend is chosen. */
 import type { BlasName, CpuPrecision, DeviceBackend, HostBackend, PagedBackend } from "./backend.ts";
 import { HotsetError } from "../errors.ts";
+import { startWorker } from "../threads/start_worker.ts";
 import type { KernelMemory } from "./cpu/kernel_memory.ts";
 import type { Library } from "./cpu/products.ts";
 
@@ -64,7 +65,14 @@ export async function openDevice(options: DeviceOptions): Promise<DeviceBackend>
 
 /** The CUDA libraries and devices of this machine. */
 export async function deviceFindings(): Promise<{ name: string; found: boolean; detail: string }[]> {
-  return (await import("./cuda/findings.ts")).cudaFindings();
+  const worker = await startWorker(new URL("./cuda/findings_worker.ts", import.meta.url), "findings");
+  return await new Promise((resolve, reject) => {
+    worker.onmessage = ({ data }) => resolve(data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      reject(new Error(event.message));
+    };
+  });
 }
 
 /**

@@ -5,6 +5,7 @@
  */
 import { attempt, HotsetError } from "../errors.ts";
 import { Mailbox } from "../threads/mailbox.ts";
+import { startWorker } from "../threads/start_worker.ts";
 import type { TableCoordinator } from "../embedding/coordinator.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import type { ModelPlan } from "../model/shape.ts";
@@ -100,10 +101,7 @@ export class CheckpointWriter implements Disposable {
     const writer = new CheckpointWriter(group, onWritten);
     if (!group.canReadTables) return writer;
     const shared = allocate(group);
-    const worker = new Worker(new URL("./checkpoint_worker.ts", import.meta.url), {
-      type: "module",
-      name: "checkpoints",
-    });
+    const worker = await startWorker(new URL("./checkpoint_worker.ts", import.meta.url), "checkpoints");
     await new Promise<void>((resolve, reject) => {
       worker.onmessage = () => resolve();
       worker.onerror = (event) => {

@@ -47,6 +47,8 @@ const DENSE_EFFECT = 0.2;
 /** Effects shrink from about this rank on: rows that are rarely seen cannot be learned. */
 const EFFECT_RANK = 300;
 const CALIBRATION_BLOCKS = 20;
+/** Samples drawn at a time: few, because the first ones are drawn by code that is not compiled yet. */
+const CALIBRATION_PART = 128;
 /** Random streams; blocks use their number. */
 const WEIGHTS_STREAM = 0xffffffff;
 const CALIBRATION_STREAM = 0xfffffffe;
@@ -111,13 +113,15 @@ export class ClickModel {
 
   /** Computes block `index`, always the same; with drift, for the relative position `time` in the log, 0 to 1. */
   draw(index: number, into: ClickBlock, time = 0): void {
-    this.#draw(new Random(this.#seed, index), this.bias, time, into);
+    this.#draw(new Random(this.#seed, index), this.bias, time, into, 0, BLOCK_SAMPLES);
   }
 
-  #draw(random: Random, bias: number, time: number, { labels, dense, ranks, probabilities }: ClickBlock): void {
+  /** Computes some of the samples of a block, in order: all draw from the block's random stream. */
+  #draw(random: Random, bias: number, time: number, into: ClickBlock, first: number, end: number): void {
+    const { labels, dense, ranks, probabilities } = into;
     const tables = this.tables;
     const width = this.denseFeatures;
-    for (let s = 0; s < BLOCK_SAMPLES; s++) {
+    for (let s = first; s < end; s++) {
       let logit = bias;
       for (let d = 0; d < width; d++) {
         const { missing, mean, deviation } = this.#shape.dense[d];
@@ -159,9 +163,12 @@ export class ClickModel {
     const block = this.block();
     const logits: number[] = [];
     for (let b = 0; b < CALIBRATION_BLOCKS; b++) {
-      this.#draw(new Random(this.#seed, CALIBRATION_STREAM, b), 0, 0, block);
+      const random = new Random(this.#seed, CALIBRATION_STREAM, b);
+      for (let s = 0; s < BLOCK_SAMPLES; s += CALIBRATION_PART) {
+        this.#draw(random, 0, 0, block, s, s + CALIBRATION_PART);
+        if (breaks.due) await breaks.take();
+      }
       for (const p of block.probabilities) logits.push(Math.log(p / (1 - p)));
-      if (breaks.due) await breaks.take();
     }
     let low = -20;
     let high = 20;

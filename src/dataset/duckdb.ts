@@ -1,5 +1,6 @@
 /** A DuckDB database for one job, with limits of memory and threads and its own directory for spilled data. */
 import type { DuckDBConnection, DuckDBDataChunk, DuckDBInstance, DuckDBListVector } from "@duckdb/node-api";
+import { breaks } from "../breaks.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import type { FileContent } from "./file_content.ts";
 
@@ -11,6 +12,11 @@ export interface EngineLimits {
 }
 
 const PROGRESS_MS = 200;
+/**
+ * Modules of the package in the order in which they need each other: loading it at once would take this thread some
+ * 100 ms. The second one loads the library.
+ */
+const DUCKDB_PARTS = ["DuckDBTypeId", "enums", "DuckDBType", "DuckDBVector", "DuckDBConnection"] as const;
 /** Prefixes of DuckDB's messages. */
 const ENGINE_ERROR = /^[A-Z][\w ]* Error: /;
 /** Message of a full disk. */
@@ -125,6 +131,11 @@ export class Engine implements Disposable {
  */
 async function loadDuckDb() {
   try {
+    for (const part of DUCKDB_PARTS) {
+      if (breaks.due) await breaks.take();
+      await import(`@duckdb/node-api/lib/${part}.js`);
+    }
+    if (breaks.due) await breaks.take();
     return await import("@duckdb/node-api");
   } catch (error) {
     throw new HotsetError(

@@ -111,6 +111,7 @@ export async function generateDataset(out: string, options: GenerateDatasetOptio
     if (multiHotSizes !== undefined) splits.endBags(split);
   }
   await writer.file(COUNTS_FILE).appendInParts(counts);
+  if (breaks.due) await breaks.take();
   const body: DatasetBody = {
     source: { format: "generated", shape, samples, seed, scale, drift, fractions, ids },
     dense: columns.filter(isDense).map((c) => c.name),
@@ -121,6 +122,7 @@ export async function generateDataset(out: string, options: GenerateDatasetOptio
     generated: { bestAuc },
   };
   writer.commit(body);
+  if (breaks.due) await breaks.take();
   // The checksums of files that were just written are known.
   return Dataset.open(out, "lengths");
 }
@@ -148,7 +150,10 @@ async function generate(
     const auc = new AucHistogram();
     for (let left = part.samples; left > 0;) {
       const from = drawn % BLOCK_SAMPLES;
-      if (from === 0) block = ring.next();
+      if (from === 0) {
+        block = ring.next();
+        if (breaks.due) await breaks.take();
+      }
       const to = Math.min(BLOCK_SAMPLES, from + left);
       take(block, from, to, part.split);
       for (let s = from; s < to; s++) auc.add(block.probabilities[s], block.labels[s]);
@@ -157,7 +162,8 @@ async function generate(
       onProgress?.(drawn / samples);
       if (breaks.due) await breaks.take();
     }
-    const value = auc.value;
+    const { value } = auc;
+    if (breaks.due) await breaks.take();
     if (value !== undefined) bestAuc[part.split] = value;
   }
   return bestAuc;
@@ -178,13 +184,14 @@ class AucHistogram {
 
   /** Undefined unless there are samples with both labels. */
   get value(): number | undefined {
+    const [clicksOf, othersOf] = [this.#clicks, this.#others];
     let wins = 0;
     let clicks = 0;
     let others = 0;
-    for (let b = 0; b < AucHistogram.#bins; b++) {
-      wins += this.#clicks[b] * (others + this.#others[b] / 2);
-      clicks += this.#clicks[b];
-      others += this.#others[b];
+    for (let b = 0; b < clicksOf.length; b++) {
+      wins += clicksOf[b] * (others + othersOf[b] / 2);
+      clicks += clicksOf[b];
+      others += othersOf[b];
     }
     return clicks * others === 0 ? undefined : wins / (clicks * others);
   }

@@ -168,7 +168,7 @@ async function pack(
   );
   hot.finish();
   cold.finish();
-  ring.finish();
+  await ring.finish();
   return {
     hot: { samples: hot.samples, ...files.hot.figures },
     cold: { samples: cold.samples, ...files.cold.figures },

@@ -5,6 +5,9 @@ import { ownPart, type ProcessGroup, togetherAsync } from "../parallel/process_g
 import type { HotMap } from "./hot_map.ts";
 import { CHUNK_SAMPLES, type SampleSource } from "./sample_shuffle.ts";
 
+/** Samples between looks whether a break is due: visiting them takes a few milliseconds before that code is compiled. */
+const PART_SAMPLES = 512;
+
 /** Numbers of the samples of one kind: the next one, and the range of this rank. */
 interface Kind {
   next: number;
@@ -82,6 +85,7 @@ export class OwnSamples {
         const kind = isHot ? hot : cold;
         const number = kind.next++;
         if (number >= kind.first && number < kind.end) visit(samples, i, isHot);
+        if (i % PART_SAMPLES === 0 && breaks.due) await breaks.take();
       }
       if (breaks.due) await breaks.take();
       onProgress(Math.min(begin + count, lastSample) - firstSample, lastSample - firstSample);

@@ -1,4 +1,5 @@
 /** Batches on their way to disk: filled by the caller, sorted and packed by another thread, written in order. */
+import { breaks } from "../breaks.ts";
 import { type Work, WorkRing } from "../threads/work_ring.ts";
 import { Batch, batchSections, type BatchShape } from "./batch.ts";
 import { BatchRecord, maxRecordBytes } from "./batch_record.ts";
@@ -76,8 +77,11 @@ export class PackRing implements Disposable {
   }
 
   /** Writes all submitted batches. */
-  finish(): void {
-    while (this.#ring.waiting > 0) this.#writeOldest();
+  async finish(): Promise<void> {
+    while (this.#ring.waiting > 0) {
+      this.#writeOldest();
+      if (breaks.due) await breaks.take();
+    }
   }
 
   #writeOldest(): void {

@@ -1,10 +1,10 @@
 /** Trains a model on random batches for a moment and measures the samples/s of this machine's cores. */
-import { breaks } from "../breaks.ts";
+import { breaks, inParts } from "../breaks.ts";
 import { rowWords, writeStep } from "../optimizer/optimizers.ts";
 import type { Batch, BatchShape } from "../layout/batch.ts";
 import { BatchFiller } from "../layout/batch_filler.ts";
 import { SegmentSorter } from "../layout/segment_sorter.ts";
-import { initialiseDense } from "../model/initialise.ts";
+import { initialiseDenseInParts } from "../model/initialise.ts";
 import { type ModelPlan, type ModelSizes, planModel, shapeOf } from "../model/shape.ts";
 import { Random } from "../random.ts";
 import { resolveConfig, type TrainConfig } from "../config/config.ts";
@@ -57,23 +57,24 @@ export async function measureSpeed(config: StepConfig, data: DataShape, ranks: n
   const batchShape: BatchShape = { ...sizes, lookupCapacity: batchSize * bags };
   await using group = await openRanks(resolveConfig("kaggle", { mode: "cpu", ranks }), plan, { batchShape });
   const parameters = new Float32Array(plan.denseWords);
-  initialiseDense(plan, 1, parameters);
+  await inParts(initialiseDenseInParts(plan, 1, parameters));
   await group.initialise(parameters, 1);
   for (const [seed, batch] of group.batches.entries()) {
     fillAtRandom(batch, plan.shape.tableRows, seed);
     writeStep(config.optimizer, batch.floats, 0.01, 1);
-  }
-  const step = () => group.train(group.acquire());
-  for (let i = 0; i < WARM_UP_STEPS; i++) step();
-  group.drain();
-  let samples = 0;
-  const begin = performance.now();
-  for (; performance.now() - begin < MEASURED_MS; samples += batchSize) {
-    if (!group.isReady) await group.ready();
-    step();
     if (breaks.due) await breaks.take();
   }
-  group.drain();
+  const step = async () => {
+    if (!group.isReady) await group.ready();
+    group.train(group.acquire());
+    if (breaks.due) await breaks.take();
+  };
+  for (let i = 0; i < WARM_UP_STEPS; i++) await step();
+  await group.drained();
+  let samples = 0;
+  const begin = performance.now();
+  for (; performance.now() - begin < MEASURED_MS; samples += batchSize) await step();
+  await group.drained();
   return samples / (performance.now() - begin) * 1000;
 }
 

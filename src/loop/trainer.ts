@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { rowWords, writeStep } from "../optimizer/optimizers.ts";
 import { lossWeight, writeLoss } from "../model/loss.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
-import { breaks } from "../breaks.ts";
+import { breaks, inParts } from "../breaks.ts";
 import { Interrupted, messageOf } from "../errors.ts";
 import type { Batch } from "../layout/batch.ts";
 import type { Layout } from "../layout/layout.ts";
-import { initialiseDense } from "../model/initialise.ts";
+import { initialiseDenseInParts } from "../model/initialise.ts";
 import { faultOf } from "../model/step_fault.ts";
 import { count } from "../format.ts";
 import { Checkpoint, initialState, type TrainingState } from "../checkpoint/checkpoint.ts";
@@ -110,6 +110,7 @@ export class Trainer {
         await this.#epoch();
       }
       await writer?.finish();
+      if (breaks.due) await breaks.take();
     } catch (error) {
       const fault = faultOf(messageOf(error));
       if (fault !== undefined) {
@@ -168,7 +169,7 @@ export class Trainer {
       const { drawnRows } = this.#group;
       if (drawnRows > MANY_ROWS) report({ event: "note", text: `Initialising ${count(drawnRows)} rows` });
       const parameters = new Float32Array(memory.plan.denseWords);
-      initialiseDense(memory.plan, config.seed, parameters);
+      await inParts(initialiseDenseInParts(memory.plan, config.seed, parameters));
       await this.#group.initialise(parameters, config.seed);
     }
     // Part of the start, so that the first switch, like all others, copies only changed rows.

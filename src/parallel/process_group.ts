@@ -6,6 +6,7 @@
  * any rank, and throw. After any other error, other ranks may be waiting for this one: it calls `abort`, which ends
  * their waits. `failure` distinguishes the two.
  */
+import { breaks } from "../breaks.ts";
 import { HotsetError } from "../errors.ts";
 
 /** Words or bytes in host memory, which may be shared. */
@@ -118,6 +119,7 @@ export function together<T>(group: ProcessGroup, work: () => T): T {
 
 /** The same for asynchronous work. */
 export async function togetherAsync<T>(group: ProcessGroup, work: () => Promise<T>): Promise<T> {
+  if (breaks.due) await breaks.take();
   const outcome = await work().then((result) => () => result, (error) => (): T => {
     throw error;
   });

@@ -3,7 +3,7 @@
  * popularity of rows. Batches are assumed to be independent draws, and memory to contain the most recently used rows,
  * which the look-ahead plan approximates (Che's approximation).
  */
-import { breaks } from "../breaks.ts";
+import { breaks, type Parts } from "../breaks.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import type { TableShape } from "../dataset/table_shape.ts";
@@ -77,46 +77,51 @@ const DISK_SPACE = 1.5;
 const ROW_SECONDS = 0.15e-6;
 const MOVE_SECONDS = 0.5e-6;
 
-/** Estimates for all budgets, the largest first. */
-export function planBudgets(options: BudgetOptions): PlannedBudget[] {
+/** Estimates for all budgets, the largest first, in parts. */
+export function* planBudgets(options: BudgetOptions): Parts<PlannedBudget[]> {
   const { model, batchShape, popularity, samples, host, speed } = options;
   const { batchSize } = batchShape;
   const distinct = distinctRows(popularity, batchSize);
   const touched = samples === undefined ? model.rows : rowsLookedUp(popularity);
   const tables = tableBytes(model);
-  return SHARES.map((share): PlannedBudget => {
+  const budgets: PlannedBudget[] = [];
+  for (const share of SHARES) {
+    yield;
     const budget = { share, host: Math.round(host - (1 - share) * tables) };
     const sizes = { batchShape, mostDistinct: { cold: Math.ceil(distinct) }, ranks: 1 };
     const cache = sizeCache(model, sizes, { memory: { share } }, 0);
     if (cache === undefined) {
       const samplesPerSecond = speed ?? null;
-      return { ...budget, disk: 0, fetchShare: 0, readShare: 0, samplesPerSecond };
+      budgets.push({ ...budget, disk: 0, fetchShare: 0, readShare: 0, samplesPerSecond });
+      continue;
     }
-    const fetched = fetchedRows({ popularity, batchSize, samples }, cache.slots);
+    const fetched = yield* fetchedRows({ popularity, batchSize, samples }, cache.slots);
     const again = fetched.again / distinct;
     const fetchShare = Math.min(1, fetched.first / distinct + again);
     const moved = distinct * (ROW_SECONDS + fetchShare * MOVE_SECONDS) / batchSize;
-    return {
+    budgets.push({
       ...budget,
       disk: cache.slots >= touched ? 0 : Math.round(DISK_SPACE * touched * tables / model.rows),
       fetchShare,
       readShare: samples === undefined ? null : again,
       samplesPerSecond: speed === undefined ? null : 1 / (1 / speed + moved),
-    };
-  });
+    });
+  }
+  return budgets;
 }
 
 /**
  * Expected distinct rows of a batch that a cache of `slots` rows does not have: those of which it is the first batch, in
- * the first epoch, and those that were evicted since their last one. Without a number of samples, only the latter.
+ * the first epoch, and those that were evicted since their last one. Without a number of samples, only the latter. In
+ * parts.
  */
-export function fetchedRows(
+export function* fetchedRows(
   { popularity, batchSize, samples }: Pick<BudgetOptions, "popularity" | "samples"> & { readonly batchSize: number },
   slots: number,
-): { readonly first: number; readonly again: number } {
+): Parts<{ readonly first: number; readonly again: number }> {
   const classes = popularity.filter(({ rate }) => rate > 0)
     .map(({ rows, rate }) => ({ rows, inBatch: -Math.expm1(-rate * batchSize) }));
-  const steps = stepsInMemory(classes, slots);
+  const steps = yield* stepsInMemory(classes, slots);
   const batches = samples === undefined ? Infinity : Math.max(1, samples / batchSize);
   const again = sum(classes, ({ rows, inBatch }) => rows * Math.max(0, inBatch - 1 / batches) * (1 - inBatch) ** steps);
   return { first: rowsLookedUp(popularity) / batches, again };
@@ -132,14 +137,21 @@ export function distinctRows(popularity: readonly PopularityClass[], batchSize: 
 }
 
 /** Number of steps for which a row stays in memory after its last use, if this number of rows fits. */
-function stepsInMemory(classes: readonly { readonly rows: number; readonly inBatch: number }[], slots: number): number {
+function* stepsInMemory(
+  classes: readonly { readonly rows: number; readonly inBatch: number }[],
+  slots: number,
+): Parts<number> {
   const used = (steps: number) => sum(classes, ({ rows, inBatch }) => rows * (1 - (1 - inBatch) ** steps));
   let [low, high] = [0, 1];
-  for (; used(high) < slots; high *= 2) if (high > 1e12) return Infinity;
+  for (; used(high) < slots; high *= 2) {
+    if (high > 1e12) return Infinity;
+    yield;
+  }
   for (let i = 0; i < 60; i++) {
     const middle = (low + high) / 2;
     if (used(middle) < slots) low = middle;
     else high = middle;
+    yield;
   }
   return low;
 }

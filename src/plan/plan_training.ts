@@ -1,5 +1,6 @@
 /** Plans a training run without training: memory, coverage of a budget, whether it fits, and what to change if not. */
 import { rowStateWords } from "../optimizer/optimizers.ts";
+import { atOnce, inParts, type Parts } from "../breaks.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { averageBatch, type BatchShape } from "../layout/batch.ts";
 import { type ModelPlan, planModel, shapeOf } from "../model/shape.ts";
@@ -141,7 +142,7 @@ export async function planDataset(
   const { samples, lookups } = dataset.body.splits.train;
   expectDenseFeatures(config, dataset.denseFeatures, `plan for ${dataset.directory}`);
   const { covered, counts } = await coverDataset(dataset, config);
-  return planTraining(
+  return await inParts(planTraining(
     {
       name: dataset.directory,
       denseFeatures: dataset.denseFeatures,
@@ -158,7 +159,7 @@ export async function planDataset(
     machine,
     speed,
     on,
-  );
+  ));
 }
 
 /** Plans a run on a published data set, without data; otherwise like planDataset. */
@@ -170,7 +171,7 @@ export function planPublished(
   on?: GpuMachine,
 ): TrainingPlan {
   expectDenseFeatures(config, data.dense.length, `plan for ${data.source}`);
-  return planTraining(
+  return atOnce(planTraining(
     {
       name: data.source,
       denseFeatures: data.dense.length,
@@ -185,7 +186,7 @@ export function planPublished(
     machine,
     speed,
     on,
-  );
+  ));
 }
 
 /** Total and available memory of this machine, in bytes. */
@@ -194,13 +195,13 @@ export function thisMachine(): Machine {
   return { total, available };
 }
 
-function planTraining(
+function* planTraining(
   source: Source,
   config: PlanConfig,
   machine: Machine,
   speed: number | undefined,
   on: GpuMachine | undefined,
-): TrainingPlan {
+): Parts<TrainingPlan> {
   const bytesPerRow = bytesPerRowOf(config);
   const { covered, popularity } = source;
   const stateWords = rowStateWords(config.optimizer, config.dim);
@@ -213,15 +214,17 @@ function planTraining(
     lookupShare: covered.shares[t],
   }));
   const hotRows = covered.hotRows.reduce((sum, rows) => sum + rows, 0);
-  const placements = placementsOf(source).map((placement) => {
+  const placements: TrainingPlan["placements"][number][] = [];
+  for (const placement of placementsOf(source)) {
+    yield;
     const plan = memoryOf(source, config, placement, hotRows);
-    return { ...plan, fits: plan.host <= machine.available };
-  });
+    placements.push({ ...plan, fits: plan.host <= machine.available });
+  }
   const { samples } = source;
   const { host, fits } = placements.find(({ mode }) => mode === "cpu")!;
   const budgets = tables.length === 0
     ? []
-    : planBudgets({ ...sizesOf(source, config), popularity, samples, host, speed });
+    : yield* planBudgets({ ...sizesOf(source, config), popularity, samples, host, speed });
   const fitting = fits ? undefined : budgets.find(({ host }) => host <= machine.available);
   return {
     event: "plan",
@@ -235,7 +238,9 @@ function planTraining(
     hotSampleShare: covered.sampleShare,
     machine,
     placements,
-    on: on === undefined ? null : { machine: on, times: timesOn(source, config, covered, hotRows, popularity, on) },
+    on: on === undefined
+      ? null
+      : { machine: on, times: yield* timesOn(source, config, covered, hotRows, popularity, on) },
     budgets,
     advice: [
       ...adviceFor(
@@ -268,18 +273,18 @@ function cachedRowsOf({ tables }: Source, config: PlanConfig): number {
 }
 
 /** Times of the modes on a machine. */
-function timesOn(
+function* timesOn(
   source: Source,
   config: PlanConfig,
   { sampleShare: hotSampleShare }: Coverage,
   hotRows: number,
   popularity: readonly PopularityClass[],
   machine: GpuMachine,
-): PlannedTime[] {
+): Parts<PlannedTime[]> {
   const distinct = distinctRows(popularity, config.batchSize);
   const { samples } = source;
   const { batchSize } = config;
-  const moved = fetchedRows({ popularity, batchSize, samples }, cachedRowsOf(source, config));
+  const moved = yield* fetchedRows({ popularity, batchSize, samples }, cachedRowsOf(source, config));
   const fetched = moved.first + moved.again;
   const options = { ...sizesOf(source, config), hotRows, hotSampleShare, distinct, fetched, ranks: config.ranks };
   return placementsOf(source)

@@ -1,4 +1,5 @@
 /** Decides which devices compute a run and where its rows are. */
+import { breaks } from "../breaks.ts";
 import { chooseBlas, cpuOptions, type HostOptions, openDevice, openHost } from "../backend/open.ts";
 import type { CpuPrecision, DeviceBackend } from "../backend/backend.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
@@ -158,7 +159,9 @@ export async function openRanks(
   const hostOptions = device === undefined
     ? await cpuOptions(config.blas, cpuPrecision(config), report && notesTo(report))
     : await cpuOptions("wasm"); // a device has its own matrix products
+  if (breaks.due) await breaks.take();
   const host = await openHost(hostOptions);
+  if (breaks.due) await breaks.take();
   const wanted = config.ranks ?? (device === undefined ? navigator.hardwareConcurrency : 1);
   const ranks = Math.min(wanted, batches.batchShape.batchSize);
   const options = { plan, ...batches, ranks, host, clipNorm: config.clipNorm };
@@ -166,6 +169,7 @@ export async function openRanks(
   const cache = tier && config.mode === "cpu" && plan.rows > 0
     ? sizeCache(plan, { ...batches, ranks, precision: cpuPrecision(config) }, tier, Deno.memoryUsage().rss)
     : undefined;
+  if (breaks.due) await breaks.take();
   if (device === undefined && cache !== undefined) return await openCached(options, hostOptions, cache, tier!, tell);
   await using opening = new AsyncDisposableStack(); // ends the ranks if something fails after they have started
   let group: RankGroup;

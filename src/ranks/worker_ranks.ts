@@ -7,6 +7,7 @@ import type { BatchShape } from "../layout/batch.ts";
 import type { ModelShape } from "../model/shape.ts";
 import { HotsetError } from "../errors.ts";
 import { Mailbox } from "../threads/mailbox.ts";
+import { startWorker } from "../threads/start_worker.ts";
 import { Command } from "./rank.ts";
 import { RankGroup } from "./rank_group.ts";
 import { mapBuffers, type TrainBuffers, type TrainState, type TrainStateOptions } from "./train_state.ts";
@@ -91,14 +92,9 @@ export class WorkerRanks extends RankGroup {
     const workers: Worker[] = [];
     const started = new WorkerRanks(memory, ranks, new Mailbox(group.mailbox), workers);
     try {
-      const names = await Promise.all(Array.from({ length: ranks }, (_, rank) => {
-        const worker = new Worker(new URL("./rank_worker.ts", import.meta.url), {
-          type: "module",
-          name: `rank ${rank}`,
-        });
-        workers.push(worker);
-        return started.#startWorker(worker, { ...message, rank });
-      }));
+      const module = new URL("./rank_worker.ts", import.meta.url);
+      for (let rank = 0; rank < ranks; rank++) workers.push(await startWorker(module, `rank ${rank}`));
+      const names = await Promise.all(workers.map((worker, rank) => started.#openRank(worker, { ...message, rank })));
       started.device = names[0]; // of the first rank
     } catch (error) {
       await started[Symbol.asyncDispose]();
@@ -108,7 +104,7 @@ export class WorkerRanks extends RankGroup {
   }
 
   /** Returns the name of the device or library with which the rank computes. */
-  #startWorker(worker: Worker, message: RankMessage): Promise<string> {
+  #openRank(worker: Worker, message: RankMessage): Promise<string> {
     return new Promise((resolve, reject) => {
       worker.onmessage = ({ data }: MessageEvent<{ device: string; error?: string }>) => {
         if (data.error === undefined) resolve(data.device);

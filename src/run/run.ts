@@ -1,6 +1,7 @@
 /** Runs begin and are resumed: a run is a directory with a configuration, metrics and checkpoints. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { breaks } from "../breaks.ts";
 import { cleanCheckpoints } from "../checkpoint/checkpoint_store.ts";
 import { checkConfig, expectBags, expectDenseFeatures, expectHiddenLayer, type TrainConfig } from "../config/config.ts";
 import type { ConfigByData } from "../config/config_by_data.ts";
@@ -237,6 +238,7 @@ async function reopen({ out, data, report, world, schedule }: RunOptions, { rank
   await expectLibrary(config, report, refusal);
   const dataset = await openData(out, "resume", data);
   if ((world?.rank ?? 0) === 0) cleanCheckpoints(out, record.config.keep);
+  if (breaks.due) await breaks.take();
   const checkpoint = await openResumePoint(out);
   const begin = {
     from: await openStart(record, planFor(config, dataset), dataset, checkpoint === undefined),

@@ -15,7 +15,7 @@ import { leakNotes } from "./leak_notes.ts";
 export async function dataNotes(config: TrainConfig, dataset: Dataset, layout: Layout): Promise<string[]> {
   return [
     ...partNotes(dataset),
-    ...labelNotes(dataset, config.monitor),
+    ...await labelNotes(dataset, config.monitor),
     ...await leakNotes(dataset),
     ...turnNotes(config, layout),
   ];

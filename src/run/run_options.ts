@@ -1,4 +1,5 @@
 /** Options of a training run, and how its processes divide the work on files. */
+import { breaks } from "../breaks.ts";
 import type { OnEvaluation, Report } from "../events/events.ts";
 import { stops } from "../loop/early_stopping.ts";
 import { ALONE } from "../parallel/host_group.ts";
@@ -61,6 +62,7 @@ export function agreedStop({ onEvaluation, world }: RunOptions): OnEvaluation | 
 
 /** Runs work that creates or opens files. With several processes, they run it one after the other. */
 export async function inTurn<T>({ world }: RunOptions, work: () => T | Promise<T>): Promise<T> {
+  if (breaks.due) await breaks.take();
   return await ranksInTurn(world ?? ALONE, work);
 }
 

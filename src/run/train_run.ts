@@ -1,5 +1,6 @@
 /** Training of a run that has begun: its layout, ranks, record and metrics, and the trainer. */
 import { basename, resolve } from "node:path";
+import { breaks } from "../breaks.ts";
 import { checkpointBytes, IMPORTED } from "../checkpoint/checkpoint.ts";
 import { roomForCheckpoints } from "../checkpoint/checkpoint_room.ts";
 import type { TrainConfig } from "../config/config.ts";
@@ -53,6 +54,7 @@ export async function trainRun(
     report(event);
   };
   using layout = await onDisk(options, (group, cache) => layoutFor(config, dataset, cache, keep, group));
+  if (breaks.due) await breaks.take();
   const runId = runIdOf(config, layout, from ?? begun?.from ?? undefined, own);
   if (checkpoint !== undefined && checkpoint.body.run !== runId && checkpoint.body.run !== IMPORTED) {
     throw new HotsetError(
@@ -62,6 +64,7 @@ export async function trainRun(
   }
   // They read samples: before ranks and caches take the memory that is left in the budget.
   const notes = await dataNotes(config, dataset, layout);
+  if (breaks.due) await breaks.take();
   const tier = tierOf(out, config.memory, (checkpoint ?? from)?.savedRows?.numbers?.bytes);
   await using group = await openRanks(config, plan, batchesOf(layout), { report, world, tier });
   if (trains && group instanceof CachedRanks) {

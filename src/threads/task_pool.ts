@@ -1,27 +1,33 @@
 /** Tasks on worker threads. */
 import { codeOf, type ErrorCode, HotsetError, messageOf } from "../errors.ts";
+import { startWorker } from "./start_worker.ts";
 
 /** A worker's answer. */
 type Reply<R> = { readonly result: R } | { readonly failure: string; readonly code: ErrorCode };
 
 /** Threads that run one module, each one task at a time. */
 export class TaskPool<T, R> implements Disposable {
-  readonly #workers: readonly Worker[];
-  readonly #idle: Worker[];
+  readonly #module: URL;
+  readonly #threads: number;
+  readonly #workers: Worker[] = [];
+  readonly #idle: Worker[] = [];
   readonly #waiting: ((worker: Worker) => void)[] = [];
 
   readonly #signal: AbortSignal | undefined;
+  /** Threads that run or are being started. */
+  #begun = 0;
+  #ended = false;
 
-  /** `module` must call `serveTasks`. When the signal is aborted, tasks fail with its reason. */
+  /** `module` must call `serveTasks`. A thread starts with a task that no other is free for. When the signal is aborted, tasks fail with its reason. */
   constructor(module: URL, threads: number, signal?: AbortSignal) {
+    this.#module = module;
+    this.#threads = threads;
     this.#signal = signal;
-    this.#workers = Array.from({ length: threads }, () => new Worker(module, { type: "module" }));
-    this.#idle = [...this.#workers];
   }
 
   /** Runs a task on the next free thread. Throws the error of the task. */
   async run(task: T): Promise<R> {
-    const worker = this.#idle.pop() ?? await new Promise<Worker>((resolve) => this.#waiting.push(resolve));
+    const worker = this.#idle.pop() ?? await this.#another();
     try {
       return await new Promise<R>((resolve, reject) => {
         this.#signal?.throwIfAborted();
@@ -43,6 +49,16 @@ export class TaskPool<T, R> implements Disposable {
     }
   }
 
+  /** A thread that is started now, or else the next one that is free. */
+  async #another(): Promise<Worker> {
+    if (this.#begun === this.#threads) return await new Promise((resolve) => this.#waiting.push(resolve));
+    this.#begun++;
+    const worker = await startWorker(this.#module, "tasks");
+    this.#workers.push(worker);
+    if (this.#ended) worker.terminate();
+    return worker;
+  }
+
   /**
    * Runs tasks in order, several at a time. After a failure no further task begins; throws the error of the first
    * failed task in order.
@@ -51,7 +67,7 @@ export class TaskPool<T, R> implements Disposable {
     const results: R[] = [];
     const failures: unknown[] = [];
     let next = 0;
-    await Promise.all(this.#workers.map(async () => {
+    await Promise.all(Array.from({ length: Math.min(this.#threads, tasks.length) }, async () => {
       while (next < tasks.length && failures.length === 0) {
         const index = next++;
         try {
@@ -68,6 +84,7 @@ export class TaskPool<T, R> implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#ended = true;
     for (const worker of this.#workers) worker.terminate();
   }
 }

@@ -83,28 +83,27 @@ export interface RingThreads {
   readonly input: unknown;
 }
 
-/** The owner's side: submits and takes slots. */
+/**
+ * The owner's side: submits and takes slots. Each of the first calls of `take` starts a thread, which takes some 20 ms,
+ * so that the owner can make breaks in between.
+ */
 export class WorkRing implements Disposable {
   readonly #control: RingControl;
   readonly #work: Work;
   readonly #doing: string;
   readonly #slots: WorkSlots;
-  readonly #workers: readonly Worker[];
+  readonly #threads: RingThreads;
+  readonly #workers: Worker[] = [];
   /** Slots submitted and not taken, oldest first. */
   readonly #submitted: number[] = [];
 
   /** `doing` describes the work in error messages. */
-  constructor(slots: number, doing: string, work: Work, { module, count, input }: RingThreads) {
+  constructor(slots: number, doing: string, work: Work, threads: RingThreads) {
     this.#control = new Int32Array(new SharedArrayBuffer(4 * stateOf(slots)));
     this.#work = work;
     this.#doing = doing;
     this.#slots = new WorkSlots(this.#control, work);
-    this.#workers = Array.from({ length: count }, () => {
-      const worker = new Worker(module, { type: "module" });
-      worker.onerror = (event) => event.preventDefault(); // a thread that fails to start claims no slots
-      worker.postMessage({ control: this.#control, input });
-      return worker;
-    });
+    this.#threads = threads;
   }
 
   /** Slots submitted and not taken. */
@@ -125,6 +124,7 @@ export class WorkRing implements Disposable {
 
   /** The oldest submitted slot, once its work is done; the slot is then free. Throws the error of the work. */
   take(): number {
+    if (this.#workers.length < this.#threads.count) this.#startThread();
     const control = this.#control;
     const slot = this.#submitted.shift()!;
     const at = stateOf(slot);
@@ -138,6 +138,14 @@ export class WorkRing implements Disposable {
     }
     if (Atomics.exchange(control, at, SlotState.free) === SlotState.failed) this.#work(slot, this.words(slot));
     return slot;
+  }
+
+  #startThread(): void {
+    const { module, input } = this.#threads;
+    const worker = new Worker(module, { type: "module" });
+    worker.onerror = (event) => event.preventDefault(); // a thread that fails to start claims no slots
+    worker.postMessage({ control: this.#control, input });
+    this.#workers.push(worker);
   }
 
   #announce(): void {

@@ -7,7 +7,7 @@ import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
 for (const withThread of [false, true]) {
-  Deno.test(`batches leave in the order they were submitted, with segments, ${withThread ? "two threads" : "one"}`, () => {
+  Deno.test(`batches leave in the order they were submitted, with segments, ${withThread ? "two threads" : "one"}`, async () => {
     using directory = new TemporaryDirectory();
     const samples = { train: 5000, validation: 0, test: 0 };
     const tableRows = [20, 7000, 300];
@@ -32,7 +32,7 @@ for (const withThread of [false, true]) {
       filler.close();
       ring.submit(batch);
     }
-    ring.finish();
+    await ring.finish();
     assert.equal(written, batches.count);
     assert.deepEqual(labels, expected);
   });

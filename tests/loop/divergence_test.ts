@@ -120,25 +120,29 @@ Deno.test("labels that are all the same, and splits that are missing, are said",
   });
   const datasetOf = (name: string, splits: Parameters<typeof writeDataset>[1]["splits"]) =>
     writeDataset(directory.join(name), { tableRows: [10], denseFeatures: 1, splits });
-  const notesOf = (...given: Parameters<typeof datasetOf>) => labelNotes(datasetOf(...given), "auc").join("\n");
+  const notesOf = async (...given: Parameters<typeof datasetOf>) =>
+    (await labelNotes(datasetOf(...given), "auc")).join("\n");
   const mixed = Array.from({ length: 200 }, (_, i) => i % 3 === 0 ? 1 : 0);
   const ones = mixed.map(() => 1);
   const zeros = mixed.map(() => 0);
-  assert.equal(notesOf("good", { train: split(mixed), validation: split(mixed) }), "");
-  assert.match(notesOf("ones", { train: split(ones), validation: split(mixed) }), /^All 200 .* train split .* 1: /);
+  assert.equal(await notesOf("good", { train: split(mixed), validation: split(mixed) }), "");
   assert.match(
-    notesOf("zeros", { train: split(mixed), validation: split(zeros), test: split(mixed) }),
+    await notesOf("ones", { train: split(ones), validation: split(mixed) }),
+    /^All 200 .* train split .* 1: /,
+  );
+  assert.match(
+    await notesOf("zeros", { train: split(mixed), validation: split(zeros), test: split(mixed) }),
     /^All 200 samples of the validation split have the label 0, so AUC is undefined/,
   );
-  assert.match(notesOf("test", { train: split(mixed), test: split(mixed) }), /^There is no validation split/);
-  assert.match(notesOf("none", { train: split(mixed) }), /^There is neither/);
+  assert.match(await notesOf("test", { train: split(mixed), test: split(mixed) }), /^There is no validation split/);
+  assert.match(await notesOf("none", { train: split(mixed) }), /^There is neither/);
 
   const dataset = datasetOf("told", { train: split(mixed) });
   const told: string[] = [];
   const report = (event: RunEvent) => void (event.event === "note" && told.push(event.text));
   await startRun({ ...CONFIG, mode: "cpu", ranks: 1 }, dataset, { out: directory.join("told-run"), report });
   // Training adds notes of its own, some of which depend on the last bits of sums.
-  for (const note of labelNotes(dataset, "auc")) assert.ok(told.includes(note), note);
+  for (const note of await labelNotes(dataset, "auc")) assert.ok(told.includes(note), note);
 });
 
 Deno.test("large weights of samples and positives are no explosion, and an explosion is one with any weights", () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { countedPopularity, planBudgets } from "../../src/plan/budgets.ts";
+import { atOnce } from "../../src/breaks.ts";
 import { LookAheadPlan } from "../../src/embedding/look_ahead_plan.ts";
 import { planModel } from "../../src/model/shape.ts";
 import { Random } from "../../src/random.ts";
@@ -26,10 +27,10 @@ Deno.test("budgets expect what the look-ahead plan then does over an epoch", asy
   for (const row of batches.flat()) counts[row]++;
   const samples = STEPS * BATCH;
   const host = 1e9;
-  const budgets = planBudgets({
+  const budgets = atOnce(planBudgets({
     ...{ model: MODEL, batchShape: SHAPE, popularity: await countedPopularity(counts, samples), samples, host },
     speed: 1000,
-  });
+  }));
   assert.deepEqual(budgets.map(({ share }) => share), [1, 0.5, 0.25, 0.1, 0.05]);
   for (const { share, fetchShare, readShare, host: bytes, disk, samplesPerSecond } of budgets) {
     assert.equal(bytes, host - (1 - share) * 512 * ROWS);
@@ -69,7 +70,7 @@ Deno.test("a budget that holds all rows in use fetches each once, and rows never
     samples,
     host: 1e9,
   };
-  const [, half] = planBudgets({ ...options, speed: 1000 });
+  const [, half] = atOnce(planBudgets({ ...options, speed: 1000 }));
   assert.equal(half.readShare, 0);
   assert.ok(half.fetchShare > 0 && half.fetchShare < 0.01 && half.samplesPerSecond! < 1000);
 });

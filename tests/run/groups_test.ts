@@ -171,8 +171,11 @@ Deno.test("what cannot name groups is refused", async () => {
   assert.equal((await prepare(directory, { inputs: [nobody] })).samples("train"), 2, "a feature may be missing");
   const alone = directory.write("alone.csv", rows(60, (i) => `${i}`));
   const each = await prepare(directory, { validationInputs: [alone], groupBy: "user", out: directory.join("each") });
-  assert.match(labelNotes(each, "gauc").join("\n"), /^No group of the validation split has both labels, so GAUC is/);
-  assert.deepEqual(labelNotes(each, "auc"), []);
+  assert.match(
+    (await labelNotes(each, "gauc")).join("\n"),
+    /^No group of the validation split has both labels, so GAUC is/,
+  );
+  assert.deepEqual(await labelNotes(each, "auc"), []);
   const schema = directory.write("grouped.json", JSON.stringify({ columns: COLUMNS, group: "y" }));
   await assert.rejects(prepare(directory, { schema }), /Cannot read schema .*: column y has kind label; groups need/);
   const hex = COLUMNS.map((column) => column.name === "user" ? { ...column, values: "hex" } : column);

@@ -71,7 +71,7 @@ Deno.test("runs are listed with state, differing options, metrics of the best ch
   assert.deepEqual(comparisonNotes([a, b]), []);
   assert.match(comparisonNotes([a, { ...b, datasetId: "x" }])[0], /b: on other data than .*a, so/);
 
-  writeComparison([a, b], directory.join("compared.html"));
+  await writeComparison([a, b], directory.join("compared.html"));
   const html = Deno.readTextFileSync(directory.join("compared.html"));
   for (const title of ["Options", "Metrics", "Training loss", "AUC"]) assert.ok(html.includes(`<h2>${title}</h2>`));
   assert.ok(!/NaN|undefined|Infinity/.test(html));
@@ -89,7 +89,7 @@ Deno.test("runs with rows on disk are compared by speed and memory", async () =>
   }
   const summaries = summarizeRuns(runs) as RunSummary[];
   assert.match(comparisonText(summaries), /^memory +none +2\.0 % +20\.0 %$/m);
-  writeComparison(summaries, directory.join("compared.html"));
+  await writeComparison(summaries, directory.join("compared.html"));
   const html = Deno.readTextFileSync(directory.join("compared.html"));
   const section = html.slice(html.indexOf("<h2>Speed by memory</h2>"));
   assert.ok(section.includes("rows in memory →"), "no chart");

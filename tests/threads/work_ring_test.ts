@@ -39,6 +39,35 @@ for (const count of [0, 1, 2]) {
   });
 }
 
+Deno.test("a call of take starts one thread at most", () => {
+  using started = new CountedWorkers();
+  using ring = new WorkRing(SLOTS, "squares", square, { module: worker(SQUARE), count: 2, input: null });
+  for (const threads of [0, 1, 2, 2]) {
+    assert.equal(started.count, threads);
+    squares(ring, 1);
+  }
+});
+
+/** Counts the workers that are started, until it is disposed of. */
+class CountedWorkers implements Disposable {
+  count = 0;
+  readonly #Worker = Worker;
+
+  constructor() {
+    const began = () => this.count++;
+    globalThis.Worker = class extends this.#Worker {
+      constructor(...given: ConstructorParameters<typeof Worker>) {
+        super(...given);
+        began();
+      }
+    };
+  }
+
+  [Symbol.dispose](): void {
+    globalThis.Worker = this.#Worker;
+  }
+}
+
 Deno.test("what a thread fails at is done again where it is needed, and fails there", async () => {
   using ring = new WorkRing(SLOTS, "fails", () => assert.fail("it cannot be done"), {
     module: worker(`() => { throw new Error("in the thread"); }`),
@@ -46,7 +75,9 @@ Deno.test("what a thread fails at is done again where it is needed, and fails th
     input: null,
   });
   ring.submit(0);
-  await new Promise((resolve) => setTimeout(resolve, 200)); // time for the thread to meet it first
+  ring.submit(1);
+  assert.throws(() => ring.take(), /it cannot be done/); // starts the thread
+  await new Promise((resolve) => setTimeout(resolve, 200)); // time for the thread to meet the other one first
   assert.throws(() => ring.take(), /it cannot be done/);
 });
 

@@ -4,6 +4,7 @@
  */
 import { HotsetError } from "../../errors.ts";
 import { Mailbox } from "../../threads/mailbox.ts";
+import { startWorker } from "../../threads/start_worker.ts";
 import { rowWords } from "../../optimizer/optimizers.ts";
 import { initialRecords } from "../initialise.ts";
 import { rowsOf, type Shard, WHOLE } from "../shard.ts";
@@ -107,7 +108,7 @@ export class StoreThread implements Disposable {
       figures: new Float64Array(words(2 * (COUNTS.length + 1))),
       saved: new Uint8Array(new SharedArrayBuffer(PATH_BYTES + ENTRY_BYTES * MAX_SEGMENTS)),
     };
-    const worker = new Worker(body, { type: "module", name: "row store" });
+    const worker = await startWorker(body, "row store");
     try {
       const name = await new Promise<string>((resolve, reject) => {
         worker.onmessage = ({ data }: MessageEvent<string>) => resolve(data);

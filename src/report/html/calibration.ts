@@ -6,7 +6,7 @@ import { drawChart } from "./draw.ts";
 import { details, escape, htmlTable, type Section } from "./page.ts";
 
 /** The calibration of an evaluation, by deciles of its predictions. */
-export function calibrationSection({ deciles, split, calibration }: EvaluationEvent): Section {
+export async function calibrationSection({ deciles, split, calibration }: EvaluationEvent): Promise<Section> {
   const most = Math.max(...deciles.flatMap(({ predicted, observed }) => [predicted, observed]));
   const top = Math.min(1, 1.05 * most);
   const decimals = top < 0.1 ? 1 : 0;
@@ -15,7 +15,7 @@ export function calibrationSection({ deciles, split, calibration }: EvaluationEv
     ticks: 5,
     tickFormat: (share: number) => `${(100 * share).toFixed(decimals)} %`,
   };
-  const chart = drawChart("Observed share of positives by predicted probability", (_, narrow) => ({
+  const chart = await drawChart("Observed share of positives by predicted probability", (_, narrow) => ({
     marginTop: 22,
     marginLeft: 52,
     marginRight: 16,

@@ -23,7 +23,7 @@ interface Point {
 }
 
 /** Writes the comparison of runs as one HTML file. Throws HotsetError if it cannot be written or a log not be read. */
-export function writeComparison(runs: readonly RunSummary[], file: string): void {
+export async function writeComparison(runs: readonly RunSummary[], file: string): Promise<void> {
   const logs = runs.map(({ run }) => readRunLog(run));
   const losses = logs.flatMap(({ progress }, run) =>
     thinned(progress).map(({ step, loss }): Point => ({ run, step, value: loss }))
@@ -54,9 +54,9 @@ export function writeComparison(runs: readonly RunSummary[], file: string): void
         text: escape(`Of each run's best checkpoint. ${notes}`),
         body: htmlTable(["metric", ...names], metricRows(runs)),
       },
-      curves("Training loss", "Mean since the previous point.", names, losses),
-      ...(evaluated === undefined ? [] : [curves("AUC", `Of the ${evaluated} split.`, names, aucs)]),
-      ...speedSections(names, logs),
+      await curves("Training loss", "Mean since the previous point.", names, losses),
+      ...(evaluated === undefined ? [] : [await curves("AUC", `Of the ${evaluated} split.`, names, aucs)]),
+      ...await speedSections(names, logs),
     ],
   });
 }
@@ -69,7 +69,12 @@ function legendOf(names: readonly string[]): string {
   return `<p class="legend">${key.join("")}</p>`;
 }
 
-function curves(title: string, text: string, names: readonly string[], points: readonly Point[]): Section {
+async function curves(
+  title: string,
+  text: string,
+  names: readonly string[],
+  points: readonly Point[],
+): Promise<Section> {
   const last = Math.max(1, ...points.map(({ step }) => step));
   const marks = names.flatMap((_, run) => {
     const own = points.filter((point) => point.run === run);
@@ -79,19 +84,19 @@ function curves(title: string, text: string, names: readonly string[], points: r
       ...(own.length <= 20 ? [Plot.dot(own, { x: "step", y: "value", fill: colour({ run }), r: 3 })] : []),
     ];
   });
-  const chart = drawSteps(`${title} over steps`, last, { ticks: 5, zero: false, nice: true }, marks);
+  const chart = await drawSteps(`${title} over steps`, last, { ticks: 5, zero: false, nice: true }, marks);
   return { title, text, body: `${legendOf(names)}${chart}` };
 }
 
 /** Speed by the rows in memory of the runs that have ended; nothing if none of them stored rows on disk. */
-function speedSections(names: readonly string[], logs: readonly RunLog[]): Section[] {
+async function speedSections(names: readonly string[], logs: readonly RunLog[]): Promise<Section[]> {
   const ended = logs.flatMap(({ result }, run) =>
     result === undefined ? [] : [{ run, speed: result.samplesPerSecond, rows: result.moved?.slots }]
   );
   const onDisk = ended.filter(({ rows }) => rows !== undefined);
   if (onDisk.length === 0) return [];
   const rows = onDisk.map(({ rows }) => rows!);
-  const chart = drawChart("Speed by rows in memory", (_, narrow) => ({
+  const chart = await drawChart("Speed by rows in memory", (_, narrow) => ({
     ...FRAME,
     height: narrow ? 220 : 260,
     x: {

@@ -4,6 +4,7 @@
  */
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
+import { breaks } from "../../breaks.ts";
 import { count } from "../../format.ts";
 
 /** Chart widths in CSS pixels, for desktops and phones. The page shows the one that fits. */
@@ -20,26 +21,34 @@ export function drawSvg(label: string, options: Plot.PlotOptions): string {
   return svg.replace(/(\.\d\d)\d+(?=[^<>]*>)/g, "$1").replace("<svg ", '<svg role="img" ');
 }
 
-/** Draws a chart at both widths; `options` receives the width in pixels and whether it is the narrow one. */
-export function drawChart(label: string, options: (width: number, narrow: boolean) => Plot.PlotOptions): string {
-  return Object.entries(WIDTHS).map(([name, width]) => {
-    const svg = drawSvg(label, { width, ...options(width, name === "narrow") });
-    return `<div class="${name}">${svg}</div>`;
-  }).join("\n");
+/**
+ * Draws a chart at both widths; `options` receives the width in pixels and whether it is the narrow one. The event loop
+ * turns before each drawing.
+ */
+export async function drawChart(
+  label: string,
+  options: (width: number, narrow: boolean) => Plot.PlotOptions,
+): Promise<string> {
+  const drawn: string[] = [];
+  for (const [name, width] of Object.entries(WIDTHS)) {
+    if (breaks.due) await breaks.take();
+    drawn.push(`<div class="${name}">${drawSvg(label, { width, ...options(width, name === "narrow") })}</div>`);
+  }
+  return drawn.join("\n");
 }
 
 /** Margins of a chart with axes on the left and below. */
 export const FRAME = { marginTop: 16, marginLeft: 48, marginRight: 16, marginBottom: 40 } as const;
 
 /** Draws a chart over the steps of a run, from 0 to `last`; the default height is that of curves. */
-export function drawSteps(
+export async function drawSteps(
   label: string,
   last: number,
   y: Plot.ScaleOptions,
   marks: Plot.Markish[],
   height?: number,
-): string {
-  return drawChart(label, (_, narrow) => ({
+): Promise<string> {
+  return await drawChart(label, (_, narrow) => ({
     ...FRAME,
     height: height ?? (narrow ? 220 : 260),
     x: { domain: [0, last], label: "steps →", labelOffset: 34, ticks: narrow ? 4 : 8, tickFormat: count },

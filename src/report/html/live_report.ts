@@ -5,7 +5,7 @@ import { attempt, HotsetError } from "../../errors.ts";
 import { readRunLog } from "../../run/run_log.ts";
 import { METRICS_FILE } from "../../run/run_metrics.ts";
 import { readRun } from "../../run/run_record.ts";
-import { pageHtml } from "./page.ts";
+import { type Page, pageHtml } from "./page.ts";
 import { runPage } from "./run_report.ts";
 
 /** Milliseconds between looks at the run's file of events. */
@@ -61,13 +61,13 @@ export class LiveReport implements AsyncDisposable {
     return `http://${HOSTNAME}:${this.#server.addr.port}/`;
   }
 
-  #answer(request: Request): Response {
+  async #answer(request: Request): Promise<Response> {
     const { hostname, pathname } = new URL(request.url);
     if (!NAMES.includes(hostname)) return new Response("Not for other hosts\n", { status: 403 });
     if (request.method !== "GET") return new Response("Only GET\n", { status: 405, headers: { allow: "GET" } });
     if (pathname === "/events") return this.#events();
     if (pathname !== "/") return new Response("Not found\n", { status: 404 });
-    return new Response(this.#html(), {
+    return new Response(await this.#html(), {
       headers: {
         "content-type": "text/html; charset=utf-8",
         "cache-control": "no-store",
@@ -78,17 +78,17 @@ export class LiveReport implements AsyncDisposable {
   }
 
   /** The page; rendered again when the run has new events. */
-  #html(): string {
+  async #html(): Promise<string> {
     const version = this.#version();
     if (this.#page.of !== version) {
-      this.#page = { of: version, html: pageHtml(this.#content(), SCRIPT) };
+      this.#page = { of: version, html: pageHtml(await this.#content(), SCRIPT) };
     }
     return this.#page.html;
   }
 
-  #content() {
+  async #content(): Promise<Page> {
     try {
-      return runPage(this.#run, readRunLog(this.#run), this.#dataset);
+      return await runPage(this.#run, readRunLog(this.#run), this.#dataset);
     } catch (error) {
       if (!(error instanceof HotsetError)) throw error;
       const log = {
@@ -100,7 +100,7 @@ export class LiveReport implements AsyncDisposable {
         result: undefined,
         diverged: undefined,
       };
-      const page = runPage(this.#run, log, this.#dataset);
+      const page = await runPage(this.#run, log, this.#dataset);
       return { ...page, sections: [], subtitle: `${page.subtitle} It has no events yet.` };
     }
   }

@@ -4,6 +4,7 @@ import * as Plot from "@observablehq/plot";
 import type { Dataset } from "../../dataset/dataset.ts";
 import type { Profile, ProfileBody } from "../../profile/profile.ts";
 import { RowCounts } from "../../profile/tally.ts";
+import { breaks } from "../../breaks.ts";
 import { bytes, count, percent } from "../../format.ts";
 import { coverageTable } from "../tables.ts";
 import { drawChart, drawSvg } from "./draw.ts";
@@ -52,10 +53,10 @@ function nameOf(dataset: Dataset): string {
 /** The sections of a page about a profile. */
 export async function profileSections(body: ProfileBody, dataset: Dataset): Promise<Section[]> {
   const counts = await RowCounts.of(await dataset.readCountsInParts(), dataset.firstRows);
-  return [coverageSection(body), tablesSection(body), popularitySection(body, counts)];
+  return [await coverageSection(body), await tablesSection(body), await popularitySection(body, counts)];
 }
 
-function coverageSection(body: ProfileBody): Section {
+async function coverageSection(body: ProfileBody): Promise<Section> {
   const chosen = { hotBytes: body.hotBytes, lookupShare: body.hotLookupShare, sampleShare: body.hotSampleShare };
   const lines = (["lookupShare", "sampleShare"] as const).flatMap((share) => {
     const stroke = share === "lookupShare" ? "var(--hot)" : "var(--cold)";
@@ -77,7 +78,7 @@ function coverageSection(body: ProfileBody): Section {
   const [first, last] = [body.coverage[0].hotBytes, body.coverage.at(-1)!.hotBytes];
   const domain = [Math.min(first, body.hotBytes || first), Math.max(last, body.hotBytes)];
   const late = body.hotBytes > Math.sqrt(domain[0] * domain[1]);
-  const chart = drawChart(
+  const chart = await drawChart(
     "Coverage curve: share of lookups and samples that are hot against hot bytes",
     (_, narrow) => ({
       height: narrow ? 260 : 340,
@@ -155,7 +156,7 @@ export function nextDoubling(body: ProfileBody): string {
     `samples from about ${percent(hotSampleShare)} to ${percent(samples)} (${points(hotSampleShare, samples)} more).`;
 }
 
-function tablesSection(body: ProfileBody): Section {
+async function tablesSection(body: ProfileBody): Promise<Section> {
   const whole = body.tables.filter(({ whole }) => whole).map(({ name }) => name);
   const parted = body.tables.filter(({ whole }) => !whole).sort((a, b) => b.rows - a.rows);
   const wholeText = whole.length === 0
@@ -166,7 +167,7 @@ function tablesSection(body: ProfileBody): Section {
   return {
     title: "Hot share by table",
     text: escape(`${parted.length > 0 ? "Largest tables first. " : ""}${wholeText}`),
-    body: (parted.length > 0 ? tablesChart(parted) : "") +
+    body: (parted.length > 0 ? await tablesChart(parted) : "") +
       details(
         "The numbers",
         htmlTable(
@@ -185,9 +186,9 @@ function tablesSection(body: ProfileBody): Section {
   };
 }
 
-function tablesChart(tables: readonly ProfileTable[]): string {
+async function tablesChart(tables: readonly ProfileTable[]): Promise<string> {
   const longest = Math.max(...tables.map(({ name }) => name.length));
-  const chart = drawChart("Hot share of lookups and of rows for each table", (_, narrow) => ({
+  const chart = await drawChart("Hot share of lookups and of rows for each table", (_, narrow) => ({
     height: 40 + 22 * tables.length,
     marginLeft: 14 + 7 * Math.min(narrow ? 12 : 30, longest),
     marginRight: 24,
@@ -221,14 +222,16 @@ function tablesChart(tables: readonly ProfileTable[]): string {
   return legend({ hot: "share of its lookups that go to hot rows", ink: "share of its rows that are hot" }) + chart;
 }
 
-function popularitySection(body: ProfileBody, { tallies }: RowCounts): Section {
+async function popularitySection(body: ProfileBody, { tallies }: RowCounts): Promise<Section> {
   const curves = body.tables
     .map((table, t) => ({ table, points: popularityCurve(tallies[t], table.hotRows) }))
     .filter(({ points }) => points.length > 0)
     .sort((a, b) => b.table.rows - a.table.rows);
   const maxRows = Math.max(2, ...curves.map(({ points }) => points.at(-1)!.rank));
   const maxAccesses = Math.max(2, ...curves.map(({ points }) => points[0].accesses));
-  const charts = curves.slice(0, MAX_CURVES).map(({ table, points }) => {
+  const charts: string[] = [];
+  for (const { table, points } of curves.slice(0, MAX_CURVES)) {
+    if (breaks.due) await breaks.take();
     const svg = drawSvg(`Popularity of the rows of ${table.name}`, {
       width: 190,
       height: 130,
@@ -272,10 +275,9 @@ function popularitySection(body: ProfileBody, { tallies }: RowCounts): Section {
     const hot = table.whole
       ? "all hot"
       : `${percent(table.hotRows / table.rows)} hot, ${percent(table.lookupShare)} of the lookups`;
-    return `<figure>${svg}<figcaption><b>${escape(table.name)}</b> ${
-      count(table.rows)
-    } rows, ${hot}</figcaption></figure>`;
-  });
+    const caption = `<b>${escape(table.name)}</b> ${count(table.rows)} rows, ${hot}`;
+    charts.push(`<figure>${svg}<figcaption>${caption}</figcaption></figure>`);
+  }
   const left = curves.length - charts.length;
   return {
     title: "Popularity of each table's rows",

@@ -33,14 +33,14 @@ export async function writeRunReport(directory: string, file: string, data?: str
   const profile = config.mode === "fae"
     ? (await ensureProfile(dataset, config, { cache: cacheWith(dataset.directory, directory) }, () => {})).body
     : undefined;
-  const page = runPage(directory, log, dataset);
+  const page = await runPage(directory, log, dataset);
   const ofProfile = profile === undefined ? [] : await profileSections(profile, dataset);
   const sections = [...await growthSections(dataset), ...ofProfile];
   writePage(file, { ...page, sections: [...page.sections, ...sections] });
 }
 
 /** The page about a run from its events; with its dataset, if that is at hand, also the upper bound of the AUC. */
-export function runPage(directory: string, log: RunLog, dataset: Dataset | undefined): Page {
+export async function runPage(directory: string, log: RunLog, dataset: Dataset | undefined): Promise<Page> {
   const { config, started, data, dataset: recorded, datasetId } = readRun(directory);
   const of = dataset?.id === datasetId ? dataset : undefined;
   const bottom = of?.denseFeatures === 0 ? "no bottom MLP" : `bottom MLP ${config.bottom.join("-")}`;
@@ -57,11 +57,11 @@ export function runPage(directory: string, log: RunLog, dataset: Dataset | undef
     tiles: tilesOf(log),
     generated: (of?.body.generated ?? null) !== null,
     sections: [
-      ...learningSections(log, of?.body.generated?.bestAuc),
-      ...calibrationSections(log),
-      ...(log.layout === undefined ? [] : [batchesSection(log.layout, log.progress)]),
-      ...(log.progress.some(({ moved }) => moved !== undefined) ? [cacheSection(log.progress)] : []),
-      ...(log.phases.length === 0 ? [] : [phasesSection(log.phases)]),
+      ...await learningSections(log, of?.body.generated?.bestAuc),
+      ...await calibrationSections(log),
+      ...(log.layout === undefined ? [] : [await batchesSection(log.layout, log.progress)]),
+      ...(log.progress.some(({ moved }) => moved !== undefined) ? [await cacheSection(log.progress)] : []),
+      ...(log.phases.length === 0 ? [] : [await phasesSection(log.phases)]),
     ],
   };
 }
@@ -91,11 +91,11 @@ function tilesOf({ result, progress, evaluations }: RunLog): Page["tiles"] {
 }
 
 /** Calibration of the checkpoint that later commands use, or of the last evaluation of a run that has not ended. */
-function calibrationSections({ result, evaluations }: RunLog): Section[] {
+async function calibrationSections({ result, evaluations }: RunLog): Promise<Section[]> {
   const scored = result === undefined
     ? evaluations.at(-1)
     : evaluations.find(({ split, step }) => split === result.split && step === result.best.step);
-  return scored === undefined || scored.deciles.length === 0 ? [] : [calibrationSection(scored)];
+  return scored === undefined || scored.deciles.length === 0 ? [] : [await calibrationSection(scored)];
 }
 
 /** How popularity moved since the model that the run began with, if its tables have grown. */
@@ -126,11 +126,14 @@ function movedTiles({ rows, fetched, read, written, bytesRead, bytesWritten, wai
   ];
 }
 
-function learningSections(log: RunLog, bestAuc: Readonly<Record<string, number>> | undefined): Section[] {
+async function learningSections(
+  log: RunLog,
+  bestAuc: Readonly<Record<string, number>> | undefined,
+): Promise<Section[]> {
   const { progress, evaluations } = log;
   const points = thinned(progress);
   const last = Math.max(1, progress.at(-1)?.step ?? 0, evaluations.at(-1)?.step ?? 0);
-  const losses = drawSteps("Loss over steps", last, { ticks: 5, zero: false }, [
+  const losses = await drawSteps("Loss over steps", last, { ticks: 5, zero: false }, [
     Plot.line(points, { x: "step", y: "loss", stroke: "var(--muted)", strokeWidth: 2 }),
     ...evaluationMarks(evaluations, "logloss"),
   ]);
@@ -140,7 +143,7 @@ function learningSections(log: RunLog, bestAuc: Readonly<Record<string, number>>
       (evaluations.some(({ weighted }) => weighted) ? ` ${WEIGHTS_EXPLAINED}` : ""),
     body: legend({ muted: "training", ...splitColours(evaluations) }) + losses,
   }];
-  if (evaluations.length > 0) sections.push(aucSection(evaluations, bestAuc, last));
+  if (evaluations.length > 0) sections.push(await aucSection(evaluations, bestAuc, last));
   const alternates = log.layout !== undefined && log.layout.hotBatches > 0 && log.layout.coldBatches > 0;
   const learningRates = new Set(progress.map(({ learningRate }) => learningRate));
   if (alternates) {
@@ -150,7 +153,7 @@ function learningSections(log: RunLog, bestAuc: Readonly<Record<string, number>>
       text:
         "The share of an epoch's batches of one kind that runs before the switch to the other kind. It halves when " +
         "the held-out loss rises, and doubles when the loss fell four times in a row.",
-      body: drawSteps("The scheduler's rate over steps", last, y, [
+      body: await drawSteps("The scheduler's rate over steps", last, y, [
         Plot.line(points, { x: "step", y: "rate", stroke: "var(--third)", strokeWidth: 2.5, curve: "step-before" }),
       ], 170),
     });
@@ -159,7 +162,7 @@ function learningSections(log: RunLog, bestAuc: Readonly<Record<string, number>>
     sections.push({
       title: "Learning rate",
       text: "It rises over the warm-up steps and falls over the decay steps.",
-      body: drawSteps("Learning rate over steps", last, { ticks: 4, zero: true }, [
+      body: await drawSteps("Learning rate over steps", last, { ticks: 4, zero: true }, [
         Plot.line(points, { x: "step", y: "learningRate", stroke: "var(--third)", strokeWidth: 2.5 }),
       ], 150),
     });
@@ -167,13 +170,13 @@ function learningSections(log: RunLog, bestAuc: Readonly<Record<string, number>>
   return sections;
 }
 
-function aucSection(
+async function aucSection(
   evaluations: readonly EvaluationEvent[],
   bestAuc: Readonly<Record<string, number>> | undefined,
   last: number,
-): Section {
+): Promise<Section> {
   const best = bestAuc?.[evaluations.at(-1)!.split];
-  const chart = drawSteps("AUC over steps", last, { ticks: 5, zero: false, nice: true }, [
+  const chart = await drawSteps("AUC over steps", last, { ticks: 5, zero: false, nice: true }, [
     Plot.ruleY(best === undefined ? [] : [best], { stroke: "var(--ink)", strokeDasharray: "4 3" }),
     ...evaluationMarks(evaluations, "auc"),
   ]);
@@ -229,16 +232,21 @@ export function thinned(progress: readonly ProgressEvent[]): ProgressEvent[] {
 }
 
 /** Draws shares, 0 to 1, over the steps of a run. */
-function drawShares(label: string, progress: readonly ProgressEvent[], marks: Plot.Markish[], height: number): string {
+async function drawShares(
+  label: string,
+  progress: readonly ProgressEvent[],
+  marks: Plot.Markish[],
+  height: number,
+): Promise<string> {
   const y = { domain: [0, 1], ticks: 4, tickFormat: wholePercent };
-  return drawSteps(label, progress.at(-1)?.step ?? 1, y, marks, height);
+  return await drawSteps(label, progress.at(-1)?.step ?? 1, y, marks, height);
 }
 
-function batchesSection(layout: LayoutEvent, progress: readonly ProgressEvent[]): Section {
+async function batchesSection(layout: LayoutEvent, progress: readonly ProgressEvent[]): Promise<Section> {
   const { hotBatches, coldBatches, hotSampleShare } = layout;
   const kinds = [{ kind: "hot", batches: hotBatches }, { kind: "cold", batches: coldBatches }]
     .filter(({ batches }) => batches > 0);
-  const bar = drawChart("Hot and cold batches of an epoch", () => ({
+  const bar = await drawChart("Hot and cold batches of an epoch", () => ({
     height: 64,
     marginLeft: 4,
     marginRight: 4,
@@ -253,7 +261,7 @@ function batchesSection(layout: LayoutEvent, progress: readonly ProgressEvent[])
     ],
   }));
   const alternates = hotBatches > 0 && coldBatches > 0;
-  const over = !alternates ? "" : drawShares("Share of hot samples over steps", progress, [
+  const over = !alternates ? "" : await drawShares("Share of hot samples over steps", progress, [
     Plot.areaY(thinned(progress), {
       x: "step",
       y: "hotShare",
@@ -276,7 +284,7 @@ function batchesSection(layout: LayoutEvent, progress: readonly ProgressEvent[])
 }
 
 /** Use of the cache of rows over the steps of a run with rows on disk. */
-function cacheSection(progress: readonly ProgressEvent[]): Section {
+async function cacheSection(progress: readonly ProgressEvent[]): Promise<Section> {
   const points = inGroups(progress).flatMap((events) => {
     const sum = (name: "rows" | "fetched" | "read") => events.reduce((sum, { moved }) => sum + (moved?.[name] ?? 0), 0);
     const rows = sum("rows");
@@ -292,17 +300,17 @@ function cacheSection(progress: readonly ProgressEvent[]): Section {
       "Shares of the rows of the batches that were in memory, and that were read from disk. The others were used for " +
       "the first time: their initial values were computed.",
     body: legend({ hot: "in memory", cold: "read from disk" }) +
-      drawShares("Rows in memory over steps", progress, marks, 170),
+      await drawShares("Rows in memory over steps", progress, marks, 170),
   };
 }
 
-function phasesSection(events: readonly PhasesEvent[]): Section {
+async function phasesSection(events: readonly PhasesEvent[]): Promise<Section> {
   const bars = events.flatMap(({ kind, phases }) =>
     phases.map(({ name, seconds }) => ({ kind, name, ms: 1000 * seconds }))
   );
   const names = [...new Set(bars.map(({ name }) => name))];
   const total = ({ phases }: PhasesEvent) => 1000 * phases.reduce((sum, { seconds }) => sum + seconds, 0);
-  const chart = drawChart("Time of each phase of a step", () => ({
+  const chart = await drawChart("Time of each phase of a step", () => ({
     height: names.length * (events.length > 1 ? 38 : 26) + 30,
     marginLeft: 96,
     marginRight: 64,
