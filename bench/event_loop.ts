@@ -158,7 +158,7 @@ export async function* measureGaps(
   );
   const imported = { data: dataset.directory, out: path("imported"), config: {} };
   await call("importRun", model, () => importRun(tensors, imported, silent));
-  await call("diagnose (partly at once)", "", () => diagnose());
+  await call("diagnose", "", () => diagnose());
   yield* gaps.splice(0);
 
   const random = new Random(1);

@@ -91,6 +91,7 @@ export async function diagnose(): Promise<Diagnosis> {
 /** Repeats `work` for a while and returns the shortest time of one call in seconds. */
 async function bestSeconds(work: () => void): Promise<number> {
   work();
+  if (breaks.due) await breaks.take();
   let best = Infinity;
   for (const end = performance.now() + MEASURE_MS; performance.now() < end;) {
     const begin = performance.now();

@@ -143,6 +143,7 @@ async function generate(
 ): Promise<BestAuc> {
   const { samples, fractions, onProgress } = options;
   using ring = new BlockRing(options, model, samples);
+  if (breaks.due) await breaks.take();
   let block = model.block();
   const bestAuc: BestAuc = {};
   let drawn = 0;

@@ -2,6 +2,7 @@
  * Builds a layout: classifies the train samples and packs them into hot and cold batches, in the order of the log or
  * shuffled.
  */
+import { breaks } from "../breaks.ts";
 import type { ArtifactFile } from "../storage/artifact_writer.ts";
 import { type Dataset, type Samples, SPLITS } from "../dataset/dataset.ts";
 import { createFile as createDirectFile } from "../storage/direct_file.ts";
@@ -159,6 +160,7 @@ async function pack(
   using ring = new PackRing(shape, withThread, (batch, record) => {
     (batch.hot ? files.hot : files.cold).write(record, batch.distinct);
   });
+  if (breaks.due) await breaks.take();
   const hot = new Packer(ring, hotMap);
   const cold = new Packer(ring, undefined);
   await own.visit(

@@ -84,8 +84,8 @@ export interface RingThreads {
 }
 
 /**
- * The owner's side: submits and takes slots. Each of the first calls of `take` starts a thread, which takes some 20 ms,
- * so that the owner can make breaks in between.
+ * The owner's side: submits and takes slots. Starting a thread takes some 20 ms: the constructor starts one, and each of
+ * the first calls of `take` another one, so that the owner can make breaks in between.
  */
 export class WorkRing implements Disposable {
   readonly #control: RingControl;
@@ -104,6 +104,7 @@ export class WorkRing implements Disposable {
     this.#doing = doing;
     this.#slots = new WorkSlots(this.#control, work);
     this.#threads = threads;
+    if (threads.count > 0) this.#startThread();
   }
 
   /** Slots submitted and not taken. */
