@@ -1,7 +1,7 @@
 /** Notes about metrics that a dataset's labels leave undefined, at the beginning of training rather than its end. */
 import type { TrainConfig } from "../config/train_config.ts";
 import { breaks, inParts } from "../breaks.ts";
-import { metricParts } from "../events/metrics.ts";
+import { metricParts, sortedOrder } from "../events/metrics.ts";
 import { type Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
 
 /** Samples that are read at a time, which takes a few milliseconds. */
@@ -49,8 +49,10 @@ async function hasGauc(dataset: Dataset, split: Split): Promise<boolean> {
     at += some.length;
     if (breaks.due) await breaks.take();
   }
-  const groups = dataset.readGroups(split, samples);
-  const { byGroup } = await inParts(metricParts(new Float32Array(samples), labels, groups));
+  const logits = new Float32Array(samples);
+  const { byGroup } = await inParts(
+    metricParts(logits, labels, sortedOrder(logits), dataset.readGroups(split, samples)),
+  );
   return !Number.isNaN(byGroup!.gauc);
 }
 
