@@ -72,6 +72,7 @@ export async function deviceFindings(): Promise<{ name: string; found: boolean; 
       event.preventDefault();
       reject(new Error(event.message));
     };
+    worker.postMessage(null);
   });
 }
 

@@ -2,5 +2,7 @@
 /// <reference lib="deno.worker" />
 import { cudaFindings } from "./findings.ts";
 
-self.postMessage(cudaFindings());
-self.close(); // libraries that a worker has loaded may crash when it is terminated
+self.onmessage = () => {
+  self.postMessage(cudaFindings());
+  self.close(); // libraries that a worker has loaded may crash when it is terminated
+};
