@@ -53,7 +53,7 @@ export async function lockRun(options: RunOptions): Promise<Disposable | undefin
   if (claimed) return undefined;
   const busy = "another process trains it; let that end first, or choose another --out";
   const first = (world?.rank ?? 0) === 0;
-  return await inTurn(options, () => first ? OutputLock.take(out, { doing: `train run ${out}`, busy }) : undefined);
+  return await inTurn(options, () => first ? OutputLock.take(out, `train run ${out}`, busy) : undefined);
 }
 
 /** Records that the run uses the cache that was named; of one that contains the run, `clean` knows it. */

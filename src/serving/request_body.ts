@@ -34,12 +34,9 @@ export async function readRows(request: Request, limits: RequestLimits): Promise
     throw new Refused(400, "bad-json", `the body is no JSON: ${(error as Error).message}`);
   }
   if (!Array.isArray(rows)) throw new Refused(400, "bad-json", "the body is no array of rows: [{...}, ...]");
-  if (rows.length > limits.maxRows) {
-    throw new Refused(
-      413,
-      "too-large",
-      `${rows.length} rows, where ${limits.maxRows} are allowed; send several requests`,
-    );
+  const { maxRows } = limits;
+  if (rows.length > maxRows) {
+    throw new Refused(413, "too-large", `${rows.length} rows, where ${maxRows} are allowed; send several requests`);
   }
   return rows;
 }

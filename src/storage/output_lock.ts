@@ -8,12 +8,6 @@ import { throughLinks } from "./links.ts";
 const LOCK_TIMEOUT_MS = 1000;
 const RETRY_MS = 20;
 
-/** The error of a process that does not get the lock: "Cannot `doing`: `busy`". */
-export interface LockWords {
-  readonly doing: string;
-  readonly busy: string;
-}
-
 /** A lock file next to an output. It is held while the process lives; a kill releases it, although the file remains. */
 export class OutputLock implements Disposable {
   /** True if another process had it before. */
@@ -69,8 +63,8 @@ export class OutputLock implements Disposable {
       .filter((name) => OutputLock.isHeld(join(folder, name)));
   }
 
-  /** The lock of `out`. Throws HotsetError if another process has it. */
-  static take(out: string, { doing, busy }: LockWords): Promise<OutputLock> {
+  /** The lock of `out`. Throws HotsetError "Cannot `doing`: `busy`" if another process has it. */
+  static take(out: string, doing: string, busy: string): Promise<OutputLock> {
     const fail = cannot(doing, "busy");
     return this.wait(out, doing, () => fail(busy));
   }

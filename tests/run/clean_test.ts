@@ -90,7 +90,7 @@ Deno.test("while a process works beside a cache, or a run cannot be read, nothin
   const kept = () => inspectCaches([cache]).map((item) => item.kept);
   assert.deepEqual(kept(), [null]);
   {
-    using _lock = await OutputLock.take(directory.join("hotset/run-1"), { doing: "begin", busy: "busy" });
+    using _lock = await OutputLock.take(directory.join("hotset/run-1"), "begin", "busy");
     assert.deepEqual(kept(), ["run-1: being written now"]);
     assert.deepEqual(clean([cache]).removed, []);
   }

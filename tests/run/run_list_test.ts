@@ -54,7 +54,7 @@ Deno.test("runs are listed with state, differing options, metrics of the best ch
   assert.ok(a.bytes > last && a.bytes < 2 * last, "checkpoints share files, which count once");
   assert.deepEqual(differingOptions([a.config, b.config]), ["top", "seed"]);
 
-  const held = await OutputLock.take(killed.run, { doing: "train", busy: "busy" });
+  const held = await OutputLock.take(killed.run, "train", "busy");
   assert.deepEqual(summarizeRuns([killed.run]).map((each) => "state" in each && each.state), ["training"]);
   held[Symbol.dispose]();
   assert.deepEqual(summarizeRuns([killed.run]).map((each) => "state" in each && each.state), ["stopped"]);

@@ -92,7 +92,7 @@ Deno.test("every output goes where a link points, be something there or not", as
 Deno.test("an output is locked whatever name it has", async () => {
   using place = new TemporaryDirectory();
   Deno.symlinkSync("run", place.join("link"));
-  const words = { doing: "train", busy: "another process trains it" };
-  using _lock = await OutputLock.take(place.join("run"), words);
-  await assert.rejects(OutputLock.take(place.join("link"), words), /Cannot train: another process trains it/);
+  const words = ["train", "another process trains it"] as const;
+  using _lock = await OutputLock.take(place.join("run"), ...words);
+  await assert.rejects(OutputLock.take(place.join("link"), ...words), /Cannot train: another process trains it/);
 });
