@@ -258,11 +258,12 @@ class ShuffledSamples implements SampleSource {
 
   /** Has the bucket of a sample in memory. */
   #load(sample: number): void {
-    const { firsts, places, seed } = this.#buckets;
+    const { firsts } = this.#buckets;
     let bucket = this.#bucket;
     if (bucket >= 0 && sample >= firsts[bucket] && sample < firsts[bucket + 1]) return;
     if (bucket < 0 || sample < firsts[bucket]) bucket = 0;
     while (sample >= firsts[bucket + 1]) bucket++;
+    const { places, seed } = this.#buckets;
     const own = places.map((ofRank) => ofRank[bucket]);
     const length = own.reduce((sum, { words }) => sum + words, 0);
     if (length > this.#words.length) this.#words = new Uint32Array(length);
