@@ -5,7 +5,7 @@
  */
 import { attempt, HotsetError } from "../errors.ts";
 import { Mailbox } from "../threads/mailbox.ts";
-import { startWorker } from "../threads/start_worker.ts";
+import { answerOf, startWorker } from "../threads/start_worker.ts";
 import type { TableCoordinator } from "../embedding/coordinator.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import type { ModelPlan } from "../model/shape.ts";
@@ -102,19 +102,11 @@ export class CheckpointWriter implements Disposable {
     if (!group.canReadTables) return writer;
     const shared = allocate(group);
     const worker = await startWorker(new URL("./checkpoint_worker.ts", import.meta.url), "checkpoints");
-    await new Promise<void>((resolve, reject) => {
-      worker.onmessage = () => resolve();
-      worker.onerror = (event) => {
-        event.preventDefault();
-        reject(new HotsetError(`Cannot start the checkpoint writer: ${event.message}`));
-      };
-      worker.postMessage(shared);
-    });
     const mail = new Mailbox(shared.mailbox);
-    worker.onerror = (event) => {
-      event.preventDefault();
-      mail.fail(new HotsetError(`Cannot write checkpoints: the writer died: ${event.message}`));
-    };
+    await answerOf(worker, shared, (reason) => {
+      mail.fail(new HotsetError(`Cannot write checkpoints: the writer died: ${reason}`));
+      return new HotsetError(`Cannot start the checkpoint writer: ${reason}`);
+    });
     const keeper = new SnapshotKeeper(shared.snapshot);
     writer.#beside = { shared, mail, keeper, worker };
     group.tables.onWrite = (words, at, stride, count) => keeper.keep(words, at, stride, count, writer.#waitForTables);

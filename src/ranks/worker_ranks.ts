@@ -7,7 +7,7 @@ import type { BatchShape } from "../layout/batch.ts";
 import type { ModelShape } from "../model/shape.ts";
 import { HotsetError } from "../errors.ts";
 import { Mailbox } from "../threads/mailbox.ts";
-import { startWorker } from "../threads/start_worker.ts";
+import { answerOf, startWorker } from "../threads/start_worker.ts";
 import { Command } from "./rank.ts";
 import { RankGroup } from "./rank_group.ts";
 import { mapBuffers, type TrainBuffers, type TrainState, type TrainStateOptions } from "./train_state.ts";
@@ -104,19 +104,13 @@ export class WorkerRanks extends RankGroup {
   }
 
   /** Returns the name of the device or library with which the rank computes. */
-  #openRank(worker: Worker, message: RankMessage): Promise<string> {
-    return new Promise((resolve, reject) => {
-      worker.onmessage = ({ data }: MessageEvent<{ device: string; error?: string }>) => {
-        if (data.error === undefined) resolve(data.device);
-        else reject(new HotsetError(this.#mail.failure?.message ?? data.error));
-      };
-      worker.onerror = (event) => {
-        event.preventDefault();
-        this.#mail.fail(event.message);
-        reject(new HotsetError(`Cannot start rank ${message.rank}: ${event.message}`));
-      };
-      worker.postMessage(message);
+  async #openRank(worker: Worker, message: RankMessage): Promise<string> {
+    const { device, error } = await answerOf<{ device: string; error?: string }>(worker, message, (reason) => {
+      this.#mail.fail(reason);
+      return new HotsetError(`Cannot start rank ${message.rank}: ${reason}`);
     });
+    if (error === undefined) return device;
+    throw new HotsetError(this.#mail.failure?.message ?? error);
   }
 
   protected send(command: Command, a: number, b: number): void {

@@ -8,15 +8,13 @@ import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import type { Report, ResultEvent, RunEvent } from "../events/events.ts";
 import { bytes } from "../format.ts";
-import type { Layout } from "../layout/layout.ts";
 import { Diverged } from "../loop/end_errors.ts";
 import { measurePhases } from "../loop/phases.ts";
 import { Trainer } from "../loop/trainer.ts";
 import type { ModelPlan } from "../model/shape.ts";
-import type { ProcessGroup } from "../parallel/process_group.ts";
 import { CachedRanks } from "../ranks/cached_ranks.ts";
 import { DeviceCachedRanks } from "../ranks/device_cached_ranks.ts";
-import { openRanks, type PlacementBatches } from "../ranks/placement.ts";
+import { openRanks } from "../ranks/placement.ts";
 import { tierOf } from "../ranks/tier.ts";
 import type { Beginning } from "./beginning.ts";
 import { mayUseDisk } from "./expectations.ts";
@@ -53,7 +51,11 @@ export async function trainRun(
     before.push(event);
     report(event);
   };
-  using layout = await onDisk(options, (group, cache) => layoutFor(config, dataset, cache, keep, group));
+  using layout = await onDisk(options, async (group, cache) => {
+    // With the profile's hot rows in mode fae, without hot rows in the others.
+    const profile = config.mode === "fae" ? await ensureProfile(dataset, config, { cache }, keep, group) : undefined;
+    return await ensureLayout(dataset, profile, config, { cache }, keep, group);
+  });
   if (breaks.due) await breaks.take();
   const runId = runIdOf(config, layout, from ?? begun?.from ?? undefined, own);
   if (checkpoint !== undefined && checkpoint.body.run !== runId && checkpoint.body.run !== IMPORTED) {
@@ -66,7 +68,8 @@ export async function trainRun(
   const notes = await dataNotes(config, dataset, layout);
   if (breaks.due) await breaks.take();
   const tier = tierOf(out, config.memory, (checkpoint ?? from)?.savedRows?.numbers?.bytes);
-  await using group = await openRanks(config, plan, batchesOf(layout), { report, world, tier });
+  const batches = { batchShape: layout.shape, hotRows: layout.hotRows, mostDistinct: layout.body.mostDistinct };
+  await using group = await openRanks(config, plan, batches, { report, world, tier });
   if (trains && group instanceof CachedRanks) {
     const found = await inTurn(options, () => roomForRows(out, config, plan, dataset, from, world?.peers.size));
     report({ event: "note", text: `Rows take at most ${bytes(found.bytes)} of the disk of ${out}` });
@@ -138,20 +141,4 @@ export async function trainRun(
   const result = recorded ?? measured;
   report(result);
   return result;
-}
-
-function batchesOf({ shape, hotRows, body }: Layout): PlacementBatches {
-  return { batchShape: shape, hotRows, mostDistinct: body.mostDistinct };
-}
-
-/** The layout of a run: with the profile's hot rows in mode fae, without hot rows in the others. */
-async function layoutFor(
-  config: TrainConfig,
-  dataset: Dataset,
-  cache: string,
-  report: Report,
-  group: ProcessGroup,
-): Promise<Layout> {
-  const profile = config.mode === "fae" ? await ensureProfile(dataset, config, { cache }, report, group) : undefined;
-  return await ensureLayout(dataset, profile, config, { cache }, report, group);
 }

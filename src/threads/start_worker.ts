@@ -12,3 +12,18 @@ export function startWorker(module: URL, name: string): Promise<Worker> {
   last = started.catch(() => {});
   return started;
 }
+
+/**
+ * Posts a message to a worker and returns its answer. If the worker dies, then or after its answer, `died` is called with
+ * the reason; it returns the error to throw.
+ */
+export function answerOf<T>(worker: Worker, message: unknown, died: (reason: string) => Error): Promise<T> {
+  return new Promise((resolve, reject) => {
+    worker.onmessage = ({ data }: MessageEvent<T>) => resolve(data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      reject(died(event.message));
+    };
+    worker.postMessage(message);
+  });
+}

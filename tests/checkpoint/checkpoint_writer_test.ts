@@ -50,7 +50,7 @@ async function startWith(worker: typeof Worker) {
 /** Takes messages and does nothing. */
 class IdleWorker {
   static last: IdleWorker;
-  onmessage = () => {};
+  onmessage = (_: { data: unknown }) => {};
   onerror = (_: { message: string; preventDefault(): void }) => {};
   memory: WriterMemory | undefined;
 
@@ -60,7 +60,7 @@ class IdleWorker {
 
   postMessage(message: WriterMemory): void {
     this.memory ??= message;
-    queueMicrotask(() => this.onmessage());
+    queueMicrotask(() => this.onmessage({ data: {} }));
   }
 
   terminate(): void {}

@@ -4,7 +4,7 @@
  */
 import { HotsetError } from "../../errors.ts";
 import { Mailbox } from "../../threads/mailbox.ts";
-import { startWorker } from "../../threads/start_worker.ts";
+import { answerOf, startWorker } from "../../threads/start_worker.ts";
 import { rowWords } from "../../optimizer/optimizers.ts";
 import { initialRecords } from "../initialise.ts";
 import { rowsOf, type Shard, WHOLE } from "../shard.ts";
@@ -110,19 +110,11 @@ export class StoreThread implements Disposable {
     };
     const worker = await startWorker(body, "row store");
     try {
-      const name = await new Promise<string>((resolve, reject) => {
-        worker.onmessage = ({ data }: MessageEvent<string>) => resolve(data);
-        worker.onerror = (event) => {
-          event.preventDefault();
-          reject(new HotsetError(`Cannot start the row store: ${event.message}`));
-        };
-        worker.postMessage(memory);
+      const name = await answerOf<string>(worker, memory, (reason) => {
+        mailbox.fail(new HotsetError(`Cannot continue: the thread of the row store died: ${reason}`));
+        return new HotsetError(`Cannot start the row store: ${reason}`);
       });
       throwFailure(mailbox);
-      worker.onerror = (event) => {
-        event.preventDefault();
-        mailbox.fail(new HotsetError(`Cannot continue: the thread of the row store died: ${event.message}`));
-      };
       return new StoreThread(memory, mailbox, worker, name);
     } catch (error) {
       worker.terminate();
