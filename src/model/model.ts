@@ -78,7 +78,7 @@ export class Model {
   readonly capacity: number;
   /** Logits of this rank's samples after `score` or `train`, (capacity). */
   readonly logits: Buffer;
-  /** Sums of each hidden unit over this rank's samples after `score`, (hiddenUnits): 0 if it was 0 for all of them. */
+  /** `Network.unitSums` of this rank's samples after `score`. */
   readonly unitSums: Buffer;
   readonly #shape: BatchShape;
   readonly #sections: BatchSections;
@@ -176,11 +176,14 @@ export class Model {
     return Math.min(Math.max(batchSamples - this.firstSample, 0), this.capacity);
   }
 
-  /** Forward pass over this rank's samples of the batch that was loaded; leaves `logits` and `unitSums`. */
-  score(input: StepInput, batchSamples: number): void {
+  /**
+   * Forward pass over this rank's samples of the batch that was loaded; leaves `logits`, and `unitSums` of the hidden
+   * layers with `counted`.
+   */
+  score(input: StepInput, batchSamples: number, counted: readonly boolean[]): void {
     const samples = this.samplesOf(batchSamples);
     input.lookups!.pool(samples, this.#pooled);
-    input.network.score(samples);
+    input.network.score(samples, counted);
   }
 
   /**

@@ -54,8 +54,8 @@ export interface MicroBatch {
 export interface BoundNetwork {
   /** Computes the logits of the first `samples` samples. */
   forward(samples: number): void;
-  /** Computes their logits and `Network.unitSums`. */
-  score(samples: number): void;
+  /** Computes their logits, and `Network.unitSums` of the hidden layers with `counted`. */
+  score(samples: number, counted: readonly boolean[]): void;
   /**
    * Computes their logits and all gradients, overwriting earlier ones. `loss` computes the gradients of the logits of
    * the first `count` samples of a micro-batch.
@@ -74,9 +74,11 @@ interface Activations {
 /** Sums over samples: the gradients of each layer's parameters, and the units of each hidden layer. */
 interface Sums {
   readonly ofLayers: readonly (readonly Buffer[])[];
-  readonly units: Buffer;
   readonly ofHidden: readonly Buffer[];
 }
+
+/** All layers, bound to the memory of a micro-batch. */
+type BoundPart = BoundLayer & Pick<BoundNetwork, "score">;
 
 /**
  * For each layer, which of its inputs a later layer (or a later input of the same one) reads too: the backward pass, which
@@ -105,7 +107,7 @@ function mayPad({ layer, output }: PlacedLayer, layers: readonly PlacedLayer[]):
 export class Network {
   /** (samples) */
   readonly logits: Buffer;
-  /** Sums of each hidden unit over the samples, after `score`, (hiddenUnits): 0 if it was 0 for all of them. */
+  /** Sums of each counted hidden unit over the samples, after `score`, (hiddenUnits): 0 if it was 0 for all of them. */
   readonly unitSums: Buffer;
   readonly microBatches: readonly MicroBatch[];
   /** Most samples of a micro-batch. */
@@ -193,7 +195,7 @@ export class Network {
       first += width;
       return sums;
     });
-    return { ofLayers, units, ofHidden };
+    return { ofLayers, ofHidden };
   }
 
   /** Binds the passes to the memory of one slot. All slots share the activations. */
@@ -205,8 +207,6 @@ export class Network {
     const added = sums.ofLayers.flat().map((sum, i) => ({ sum, addend: flat[i] })).filter(({ sum, addend }) =>
       sum !== addend
     );
-    const hidden = hiddenLayers(this.#plan).map(({ output }) => this.#activations.get(output)!.values);
-    const units = hiddenUnits(this.#plan);
     const parts = this.microBatches.map((part, i) => ({
       part,
       own: i === 0 ? sums : addends,
@@ -218,15 +218,14 @@ export class Network {
           parts[i].layers.forward(Math.min(capacity, samples - i * capacity));
         }
       },
-      score(samples) {
+      score(samples, counted) {
         for (let i = 0; i === 0 || i * capacity < samples; i++) {
           const { layers, own } = parts[i];
-          const count = Math.min(capacity, samples - i * capacity);
-          layers.forward(count);
-          for (let h = 0; h < hidden.length; h++) {
-            device.columnSums(count, own.ofHidden[h].words, hidden[h], own.ofHidden[h]);
+          layers.score(Math.min(capacity, samples - i * capacity), counted);
+          if (own === sums) continue;
+          for (let h = 0; h < counted.length; h++) {
+            if (counted[h]) device.add(sums.ofHidden[h].words, own.ofHidden[h], sums.ofHidden[h]);
           }
-          if (own !== sums) device.add(units, own.units, sums.units);
         }
       },
       train(samples, loss) {
@@ -250,7 +249,7 @@ export class Network {
     { first, capacity, logits, logitGradients }: MicroBatch,
     sums: Sums,
     isFirst: boolean,
-  ): BoundLayer {
+  ): BoundPart {
     const { device, poll } = this.#memory;
     const { inputs: outside, layers, logit } = this.#plan;
     const activations = new Map(this.#activations);
@@ -300,10 +299,22 @@ export class Network {
         },
       };
     });
+    const hidden = hiddenLayers(this.#plan);
+    const hiddenAt = layers.map((layer) => hidden.indexOf(layer));
+    const values = hidden.map(({ output }) => activations.get(output)!.values);
     return {
       forward(samples) {
         for (let i = 0; i < bound.length; i++) {
           bound[i].forward(samples);
+          poll?.();
+        }
+      },
+      score(samples, counted) {
+        for (let i = 0; i < bound.length; i++) {
+          bound[i].forward(samples);
+          const h = hiddenAt[i];
+          // While the units of the layer are in the cache.
+          if (h >= 0 && counted[h]) device.columnSums(samples, sums.ofHidden[h].words, values[h], sums.ofHidden[h]);
           poll?.();
         }
       },

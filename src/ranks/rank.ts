@@ -11,6 +11,7 @@ import { openTables } from "../embedding/open.ts";
 import type { ReplicatedTables } from "../embedding/replicated.ts";
 import { Model, type StepInput } from "../model/model.ts";
 import { hiddenUnits } from "../model/shape.ts";
+import { ActiveUnits } from "./active_units.ts";
 import { type CachedOnDevice, openDeviceCache } from "./device_cache_memory.ts";
 import { Count, type RankState } from "./train_state.ts";
 
@@ -56,8 +57,7 @@ export class Rank {
   readonly #lossSum: Buffer;
   readonly #slots: Slot[];
   readonly #zero = new Float32Array(1);
-  readonly #unitSums: Float32Array;
-  readonly #activeUnits: Float32Array;
+  readonly #activeUnits: ActiveUnits;
   /** Steps over cold and hot batches, and launches in them. */
   readonly #steps = [0, 0];
   readonly #launches = [0, 0];
@@ -89,8 +89,10 @@ export class Rank {
     });
     const units = hiddenUnits(plan);
     const { rank } = groups.world;
-    this.#unitSums = new Float32Array(units);
-    this.#activeUnits = host.floats(state.activeUnits).subarray(units * rank, units * (rank + 1));
+    this.#activeUnits = new ActiveUnits(
+      plan,
+      host.floats(state.activeUnits).subarray(units * rank, units * (rank + 1)),
+    );
   }
 
   /** Initialises this rank's part of the full tables, in parts. */
@@ -169,15 +171,11 @@ export class Rank {
     const { device } = this.#state;
     const { input } = this.#slots[slot];
     this.#model.load(input, false);
-    this.#model.score(input, samples);
+    this.#model.score(input, samples, this.#activeUnits.look());
     const own = this.#model.samplesOf(samples);
     if (own === 0) return;
     device.download(this.#model.logits, this.#slots[slot].logits.subarray(0, own));
-    device.download(this.#model.unitSums, this.#unitSums);
-    // ReLU outputs are not negative, so a sum of 0 means all zeros. NaN counts as active.
-    for (let unit = 0; unit < this.#unitSums.length; unit++) {
-      if (this.#unitSums[unit] !== 0) this.#activeUnits[unit] = 1;
-    }
+    this.#activeUnits.take(device, this.#model.unitSums);
   }
 
   #mirror(command: Command.fromMirror | Command.toMirror): void {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { type Buffer, Header, HEADER_WORDS } from "../../src/backend/backend.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import { Network } from "../../src/model/network.ts";
-import { type ModelShape, planModel } from "../../src/model/shape.ts";
+import { hiddenLayers, type ModelShape, planModel } from "../../src/model/shape.ts";
 import { Random } from "../../src/random.ts";
 import { assertClose } from "../support/close.ts";
 
@@ -52,7 +52,7 @@ function run(host: ReferenceBackend, samples: number) {
   }
   const trained = Float32Array.from(host.floats(network.logits).subarray(0, samples));
   words[Header.step] = 0;
-  bound.score(samples);
+  bound.score(samples, hiddenLayers(plan).map(() => true));
   return {
     parts: network.microBatches.length,
     trained,
