@@ -26,9 +26,12 @@ import { faultMessage } from "./step_fault.ts";
 export interface ModelBuffers<B> {
   /** Dense parameters (plan.denseWords): one vector for all ranks, or a replica on each device. */
   readonly parameters: B;
-  /** Optimizer state of the dense parameters; undefined if the optimizer has none. */
+  /** Optimizer state of the dense parameters; undefined if the optimizer has none, or the model is only scored. */
   readonly denseState: B | undefined;
-  /** Dense gradients (plan.denseWords): of all ranks of the node if they share memory, otherwise only of this rank. */
+  /**
+   * Dense gradients (plan.denseWords): of all ranks of the node if they share memory, otherwise only of this rank. None if
+   * the model is only scored.
+   */
   readonly gradients: readonly B[];
   /** Gradients of the pooled rows of the whole batch, pooledGradientWords: one for all ranks, or one on each device. */
   readonly pooledGradients: B;
@@ -68,6 +71,29 @@ export interface StepInput {
   readonly replays: Map<TableLookups, () => void>;
 }
 
+/** The share of the dense weights that a rank updates. */
+interface OwnedWeights {
+  readonly words: number;
+  readonly parameters: Buffer;
+  readonly gradients: Buffer;
+  readonly state: Buffer | undefined;
+}
+
+function ownedWeights(
+  { shape: { optimizer } }: ModelPlan,
+  { device, parameters, denseState }: RankMemory,
+  { gradients, share: { first, words } }: GradientSum,
+): OwnedWeights {
+  const share = (vector: Buffer) => device.view(vector, first, words);
+  const stateOf = (weights: number) => denseStateWords(optimizer, weights);
+  return {
+    words,
+    parameters: share(parameters),
+    gradients: share(gradients),
+    state: denseState && device.view(denseState, stateOf(first), stateOf(words)),
+  };
+}
+
 /** One rank of a model. */
 export class Model {
   readonly plan: ModelPlan;
@@ -84,13 +110,14 @@ export class Model {
   readonly #sections: BatchSections;
   readonly #memory: RankMemory;
   readonly #groups: ProcessGroups<Buffer>;
-  readonly #gradientSum: GradientSum;
+  /** Undefined if the model is only scored. */
+  readonly #gradientSum: GradientSum | undefined;
   readonly #network: Network;
   /** Pooled rows of this rank's samples, and their gradients. */
   readonly #pooled: Buffer;
   readonly #dPooled: Buffer;
   readonly #clip: GradientClip | undefined;
-  readonly #owned: { words: number; parameters: Buffer; gradients: Buffer; state: Buffer | undefined };
+  readonly #owned: OwnedWeights | undefined;
 
   /** Allocates the activations of one rank. */
   constructor(
@@ -111,8 +138,8 @@ export class Model {
     this.#sections = batchSections(shape);
     this.#memory = memory;
     this.#groups = groups;
-    this.#gradientSum = new GradientSum(groups, host, memory.gradients);
-    this.#network = new Network(plan, this.capacity, { ...memory, gradients: this.#gradientSum.gradients });
+    this.#gradientSum = memory.gradients.length === 0 ? undefined : new GradientSum(groups, host, memory.gradients);
+    this.#network = new Network(plan, this.capacity, { ...memory, gradients: this.#gradientSum?.gradients });
     this.logits = this.#network.logits;
     this.unitSums = this.#network.unitSums;
     const bagWords = shape.tables * dim;
@@ -120,15 +147,8 @@ export class Model {
     this.#dPooled = device.view(pooledGradients, this.firstSample * bagWords, this.capacity * bagWords);
     const context = { shape: plan.shape, batchShape: shape, host, device, groups, pooledGradients };
     this.tables = openTables(context);
-    const { first, words } = this.#gradientSum.share;
-    const share = (vector: Buffer) => device.view(vector, first, words);
-    const stateOf = (weights: number) => denseStateWords(plan.shape.optimizer, weights);
-    this.#owned = {
-      words,
-      parameters: share(memory.parameters),
-      gradients: share(this.#gradientSum.gradients),
-      state: memory.denseState && device.view(memory.denseState, stateOf(first), stateOf(words)),
-    };
+    if (this.#gradientSum === undefined) return;
+    this.#owned = ownedWeights(plan, memory, this.#gradientSum);
     const computed = { dense: this.#owned.gradients, pooled: this.#dPooled, firstSample, sampleWords: bagWords };
     this.#clip = memory.clip && new GradientClip(context, computed, memory.clip, memory.hostGradients);
   }
@@ -206,11 +226,11 @@ export class Model {
     lookups.pool(samples, this.#pooled);
     network.train(samples, loss);
     if (device === this.#memory.host) this.#expectFiniteLoss(header);
-    this.#gradientSum.sum();
+    this.#gradientSum!.sum();
     input.clip?.(samples);
     lookups.update(samples);
     const { optimizer } = this.plan.shape;
-    const { words, parameters, gradients: sums, state } = this.#owned;
+    const { words, parameters, gradients: sums, state } = this.#owned!;
     device.updateDense(optimizer, words, header, parameters, sums, state);
     // Ranks with replicas share nothing that this step wrote.
     if (lookups.shared) nodeBarrier(this.#groups, device);

@@ -10,8 +10,8 @@ export interface NetworkMemory {
   readonly device: Backend;
   /** Dense parameters (plan.denseWords). */
   readonly parameters: Buffer;
-  /** Their gradients (plan.denseWords). */
-  readonly gradients: Buffer;
+  /** Their gradients (plan.denseWords); undefined for a network that is only scored. */
+  readonly gradients: Buffer | undefined;
   /** Makes MPI messages progress, between layers; undefined without messages. */
   readonly poll?: (() => void) | undefined;
 }
@@ -24,8 +24,8 @@ export interface NetworkInputs {
   readonly pooled: Buffer;
   /** First lookup of each bag, then the end, (samples * tables + 1); undefined if no sample has bags. */
   readonly offsets: Buffer | undefined;
-  /** Receives the gradients of the pooled rows. */
-  readonly pooledGradients: Buffer;
+  /** Receives the gradients of the pooled rows; undefined if the network is only scored. */
+  readonly pooledGradients: Buffer | undefined;
   /** Undefined if the model is only scored. */
   readonly step?: LayerStep | undefined;
 }
@@ -45,7 +45,7 @@ export interface MicroBatch {
   readonly first: number;
   /** Their number in a full batch. */
   readonly capacity: number;
-  /** Their part of `Network.logits`, and its gradients. */
+  /** Their part of `Network.logits`, and its gradients, which are not used if the network is only scored. */
   readonly logits: Buffer;
   readonly logitGradients: Buffer;
 }
@@ -101,7 +101,28 @@ function mayPad({ layer, output }: PlacedLayer, layers: readonly PlacedLayer[]):
 }
 
 /**
- * The activations of all layers, and the forward and backward pass. A micro-batch goes forward and backward through all
+ * For each layer, the place of its output if no backward pass reads it: the one of a value that no later layer reads.
+ * Rows of these `strides` with padding, which must stay zero, have places of their own.
+ */
+function sharedPlaces({ layers, logit }: ModelPlan, strides: readonly number[]): number[] {
+  const places = new Map<Value, number>();
+  const free: number[] = [];
+  let count = 0;
+  return layers.map(({ inputs, output }, i) => {
+    const isPadded = strides[i] !== output.width;
+    const place = (output === logit || isPadded ? undefined : free.pop()) ?? count++;
+    if (output !== logit && !isPadded) places.set(output, place);
+    for (const input of new Set(inputs)) {
+      const at = places.get(input);
+      if (at !== undefined && !layers.some((later, k) => k > i && later.inputs.includes(input))) free.push(at);
+    }
+    return place;
+  });
+}
+
+/**
+ * The activations of all layers, and the forward and backward pass. A network without gradients is only scored: layers
+ * share places, and instead of a gradient they are bound to what it would be of, which nothing writes. A micro-batch goes forward and backward through all
  * layers before the next one begins, in the same memory. Its gradients of parameters are added to those before it.
  */
 export class Network {
@@ -132,24 +153,33 @@ export class Network {
     this.#plan = plan;
     this.#memory = memory;
     const capacity = this.#capacity = Math.max(1, Math.min(samples, microBatchOf(plan, device)));
-    this.#added = addedInputs(plan.layers);
+    const scoring = memory.gradients === undefined;
+    this.#added = scoring ? plan.layers.map(({ inputs }) => inputs.map(() => false)) : addedInputs(plan.layers);
     this.#adds = plan.layers.map(({ layer }) => layer.adds?.(device));
     /** The buffer of an input's gradient that serves the output too. */
     const passed = ({ layer: { passesGradient: place }, inputs }: PlacedLayer, i: number) =>
       place === undefined || this.#added[i][place] ? undefined : this.#activations.get(inputs[place])?.gradients;
-    for (const [i, placed] of plan.layers.entries()) {
+    const gradientsOf = (values: Buffer) =>
+      scoring ? values : device.allocate(values.words, "gradients of activations");
+    const strides = plan.layers.map((placed) => {
+      const { output: { width } } = placed;
+      return mayPad(placed, plan.layers) ? device.strideOf(width) : width;
+    });
+    const places = scoring ? sharedPlaces(plan, strides) : [...strides.keys()];
+    const widest: number[] = [];
+    places.forEach((place, i) => widest[place] = Math.max(widest[place] ?? 0, strides[i]));
+    const memories: Buffer[] = [];
+    plan.layers.forEach((placed, i) => {
       const { output } = placed;
-      if (output === plan.logit) continue;
-      const stride = mayPad(placed, plan.layers) ? device.strideOf(output.width) : output.width;
-      this.#activations.set(output, {
-        values: device.allocate(capacity * stride, "activations"),
-        gradients: passed(placed, i) ?? device.allocate(capacity * stride, "gradients of activations"),
-        stride,
-      });
-    }
+      if (output === plan.logit) return;
+      const place = memories[places[i]] ??= device.allocate(capacity * widest[places[i]], "activations");
+      const values = device.view(place, 0, capacity * strides[i]);
+      const gradients = passed(placed, i) ?? gradientsOf(values);
+      this.#activations.set(output, { values, gradients, stride: strides[i] });
+    });
     const { width } = plan.logit;
     this.logits = device.allocate(samples * width, "activations");
-    const gradients = device.allocate(samples * width, "gradients of activations");
+    const gradients = gradientsOf(this.logits);
     this.microBatches = Array.from({ length: Math.max(1, Math.ceil(samples / capacity)) }, (_, i) => {
       const first = i * capacity;
       const own = Math.min(capacity, samples - first);
@@ -168,14 +198,16 @@ export class Network {
       width === 0 ? undefined : device.allocate(capacity * width, "gradients of activations")
     );
     this.unitSums = device.allocate(hiddenUnits(plan), "active units");
-    const ofLayers = this.#byLayer(memory.gradients);
+    const ofLayers = this.#byLayer(memory.gradients ?? memory.parameters);
     this.#sums = this.#sumsIn(ofLayers, this.unitSums);
     this.#addends = this.microBatches.length === 1 ? this.#sums : this.#sumsIn(
-      ofLayers.map((sums, i) =>
-        sums.map((sum, p) =>
-          this.#adds[i]?.parameters[p] === true ? sum : device.allocate(sum.words, "dense gradients")
-        )
-      ),
+      scoring
+        ? ofLayers
+        : ofLayers.map((sums, i) =>
+          sums.map((sum, p) =>
+            this.#adds[i]?.parameters[p] === true ? sum : device.allocate(sum.words, "dense gradients")
+          )
+        ),
       device.allocate(hiddenUnits(plan), "active units"),
     );
   }
@@ -200,7 +232,8 @@ export class Network {
 
   /** Binds the passes to the memory of one slot. All slots share the activations. */
   bind(inputs: NetworkInputs): BoundNetwork {
-    const { device } = this.#memory;
+    const { device, gradients } = this.#memory;
+    const trains = gradients !== undefined;
     const capacity = this.#capacity;
     const [sums, addends] = [this.#sums, this.#addends];
     const flat = addends.ofLayers.flat();
@@ -229,6 +262,7 @@ export class Network {
         }
       },
       train(samples, loss) {
+        if (!trains) throw new Error("Cannot train a network without gradients");
         for (let i = 0; i === 0 || i * capacity < samples; i++) {
           const { part, layers, own } = parts[i];
           const count = Math.min(capacity, samples - i * capacity);
@@ -260,7 +294,7 @@ export class Network {
       value && device.view(matrix, first * value.width, capacity * value.width + more);
     put(logit, logits, logitGradients);
     put(outside.dense, rowsOf(dense, outside.dense));
-    put(outside.pooled, rowsOf(pooled, outside.pooled), rowsOf(pooledGradients, outside.pooled));
+    put(outside.pooled, rowsOf(pooled, outside.pooled), rowsOf(pooledGradients ?? pooled, outside.pooled));
     put(outside.bagSizes, rowsOf(offsets!, outside.bagSizes, 1));
     const bound = layers.map(({ layer, inputs, output }, i) => {
       const { values, gradients: dValues, stride } = activations.get(output)!;

@@ -139,7 +139,7 @@ export async function deviceRoom(config: PlacementConfig, report: Report): Promi
 }
 
 /** Properties of a run's batches. */
-export type PlacementBatches = Pick<TrainStateOptions, "batchShape" | "hotRows" | "mostDistinct">;
+export type PlacementBatches = Pick<TrainStateOptions, "batchShape" | "hotRows" | "mostDistinct" | "scoring">;
 
 /**
  * Opens the backends of a run, allocates its memory and starts its ranks: one per core on the CPU, or one per GPU.
@@ -234,7 +234,9 @@ async function openCached(
   const owned = opening.use(new DisposableStack());
   const store = await startStore(plan, sizes, tier, WHOLE, owned);
   const fullRows = sizes.slots + batchShape.lookupCapacity;
-  const onHost = opening.use(await startOnHost({ ...options, device: options.host, fullRows }, hostOptions));
+  // Rows move together with their optimizer state, even if ranks only score.
+  const training = { ...options, device: options.host, fullRows, scoring: false };
+  const onHost = opening.use(await startOnHost(training, hostOptions));
   const group = new CachedRanks(onHost, { ...sizes, store }, owned);
   const text = `Training on ${group.device} with ${ranks} rank${ranks === 1 ? "" : "s"}`;
   tell({ event: "note", text: `${text}; ${placeOfRows(plan, sizes, tier, store)}` });

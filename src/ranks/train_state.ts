@@ -137,6 +137,8 @@ export interface TrainStateOptions {
   readonly fullRows?: number | undefined;
   /** Batches whose rows of other hosts are in flight at a time; default 0. */
   readonly fetchedBatches?: number;
+  /** True if ranks on the host only score: without gradients and optimizer state. Default false. */
+  readonly scoring?: boolean | undefined;
   /** Maximum norm of a step's gradients; default no limit. */
   readonly clipNorm?: number | null | undefined;
   /** Ranks of the run. */
@@ -192,13 +194,19 @@ export function allocateOnDevice(shared: RankState, options: TrainStateOptions &
 }
 
 function allocateTables(options: TrainStateOptions, backend: Backend): RowMatrix {
-  const { plan, fullRows = plan.rows } = options;
-  return allocateMatrix(plan, backend, fullRows, "embedding tables");
+  const { plan, fullRows = plan.rows, scoring } = options;
+  return allocateMatrix(plan, backend, fullRows, "embedding tables", scoring);
 }
 
-/** Allocates a matrix of rows with their optimizer state. */
-export function allocateMatrix({ shape }: ModelPlan, backend: Backend, rows: number, label: string): RowMatrix {
-  const stateWords = rowStateWords(shape.optimizer, shape.dim);
+/** Allocates a matrix of rows, with their optimizer state unless ranks only score. */
+export function allocateMatrix(
+  { shape }: ModelPlan,
+  backend: Backend,
+  rows: number,
+  label: string,
+  scoring = false,
+): RowMatrix {
+  const stateWords = scoring ? 0 : rowStateWords(shape.optimizer, shape.dim);
   return {
     backend,
     rows,
@@ -207,8 +215,8 @@ export function allocateMatrix({ shape }: ModelPlan, backend: Backend, rows: num
   };
 }
 
-function allocateVectors({ plan: { shape, denseWords } }: TrainStateOptions, backend: Backend) {
-  const stateWords = denseStateWords(shape.optimizer, denseWords);
+function allocateVectors({ plan: { shape, denseWords }, scoring }: TrainStateOptions, backend: Backend) {
+  const stateWords = scoring ? 0 : denseStateWords(shape.optimizer, denseWords);
   return {
     parameters: backend.allocate(denseWords, "dense parameters"),
     denseState: stateWords === 0 ? undefined : backend.allocate(stateWords, "dense optimizer state"),
@@ -217,13 +225,13 @@ function allocateVectors({ plan: { shape, denseWords } }: TrainStateOptions, bac
 
 /** The hot replica, dense parameters, and gradients of the ranks of this node, which share the backend. */
 function allocateDense(options: TrainStateOptions, backend: Backend) {
-  const { plan, batchShape, hotRows = NO_ROWS, ranks, nodeRanks = ranks } = options;
+  const { plan, batchShape, hotRows = NO_ROWS, ranks, nodeRanks = ranks, scoring } = options;
   const gradients = () => backend.allocate(plan.denseWords, "dense gradients");
   const pooledGradients = pooledGradientWords(batchShape, plan.shape.dim, ranks);
   return {
     hot: hotRows.length === 0 ? undefined : allocateMatrix(plan, backend, hotRows.length, "hot rows"),
     ...allocateVectors(options, backend),
-    gradients: Array.from({ length: nodeRanks }, gradients),
+    gradients: Array.from({ length: scoring ? 0 : nodeRanks }, gradients),
     pooledGradients: backend.allocate(pooledGradients, "gradients of pooled rows"),
   };
 }

@@ -300,7 +300,8 @@ async function score(
   const directory = dirname(resolve(run));
   const files = rowLog === undefined ? () => TemporaryDirectory.beside(join(directory, "rows")) : undefined;
   const tier = { directory, files, memory: options.memory ?? null, numberBytes };
-  await using group = await openRanks(placementOf(options), planModel(model), { batchShape }, { tier });
+  const batches = { batchShape, scoring: true };
+  await using group = await openRanks(placementOf(options), planModel(model), batches, { tier });
   const state = await withBest(run, trained, async (checkpoint) => {
     await group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load", fraction }));
     return checkpoint.body.state;

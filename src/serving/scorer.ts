@@ -41,10 +41,8 @@ export class Scorer implements Disposable {
       pooled: host.allocate(bagsOfBatch * dim, "pooled rows"),
       offsets: host.allocate(bagsOfBatch + 1, "offsets"),
     };
-    const gradients = host.allocate(plan.denseWords, "dense gradients");
-    this.#network = new Network(plan, MAX_SAMPLES, { device: host, parameters, gradients });
-    // Gradients are never computed, so no buffer is needed for them.
-    this.#bound = this.#network.bind({ ...this.#inputs, pooledGradients: this.#inputs.pooled });
+    this.#network = new Network(plan, MAX_SAMPLES, { device: host, parameters, gradients: undefined });
+    this.#bound = this.#network.bind({ ...this.#inputs, pooledGradients: undefined });
   }
 
   /**

@@ -1,4 +1,7 @@
-/** A training step of any model in micro-batches has the results of one in which all samples are computed together. */
+/**
+ * A training step of any model in micro-batches has the results of one in which all samples are computed together, and
+ * a model without gradients, whose layers share memory, has the same scores.
+ */
 import assert from "node:assert/strict";
 import type { HostBackend } from "../../src/backend/backend.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
@@ -9,6 +12,7 @@ import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
 import { initialiseDense } from "../../src/model/initialise.ts";
 import type { ModelShape } from "../../src/model/shape.ts";
 import { Random } from "../../src/random.ts";
+import type { LocalRank } from "../../src/ranks/rank_group.ts";
 import { assertClose } from "../support/close.ts";
 import { localModel, trainOn } from "../support/local_model.ts";
 
@@ -83,12 +87,23 @@ async function train(
   batch.step = 1; // a batch of step 0 is only scored
   const losses = [1, 2, 3].map((step) => trainOn(group, batch, 0.1, step));
   batch.step = 0;
+  assert.notDeepEqual(dense, before);
+  const scored = score(group, batch);
+  await using scoring = localModel(host, shape, batch.shape, { scoring: true });
+  const { memory } = scoring;
+  assert.deepEqual([memory.gradients, memory.denseState, memory.full.state], [[], undefined, undefined]);
+  host.floats(memory.parameters).set(dense);
+  host.floats(memory.full.weights).set(rows);
+  assert.deepEqual(score(scoring, batch), scored);
+  return { numbers: [losses, dense, rows, scored.logits], units: scored.units };
+}
+
+function score(group: LocalRank, batch: Batch) {
   const slot = group.acquire();
   group.batches[slot].bytes.set(batch.bytes.subarray(0, 4 * batch.usedWords));
   group.score(slot);
   group.drain();
-  assert.notDeepEqual(dense, before);
-  return { numbers: [losses, dense, rows, group.scores(slot).subarray(0, count)], units: group.takeActiveUnits() };
+  return { logits: group.scores(slot).slice(0, batch.samples), units: group.takeActiveUnits() };
 }
 
 for (const [backend, open] of Object.entries(BACKENDS)) {

@@ -5,17 +5,17 @@ import type { HostBackend } from "../../src/backend/backend.ts";
 import type { Batch, BatchShape } from "../../src/layout/batch.ts";
 import { type ModelPlan, type ModelShape, planModel } from "../../src/model/shape.ts";
 import { LocalRank } from "../../src/ranks/rank_group.ts";
-import { allocateTrainState } from "../../src/ranks/train_state.ts";
+import { allocateTrainState, type TrainStateOptions } from "../../src/ranks/train_state.ts";
 
 /** Creates a rank on `host` with its memory; all parameters are zero. */
 export function localModel(
   host: HostBackend,
   shape: ModelShape,
   batchShape: BatchShape,
-  { hotRows, clipNorm }: { readonly hotRows?: Uint32Array; readonly clipNorm?: number } = {},
+  options: Pick<TrainStateOptions, "hotRows" | "clipNorm" | "scoring"> = {},
 ): LocalRank {
   const plan = planModel(shape);
-  return new LocalRank(allocateTrainState({ plan, batchShape, hotRows, clipNorm, ranks: 1, device: host, host }));
+  return new LocalRank(allocateTrainState({ plan, batchShape, ...options, ranks: 1, device: host, host }));
 }
 
 /** Position of a tensor in the dense parameters. */
