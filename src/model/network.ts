@@ -31,7 +31,7 @@ export interface NetworkInputs {
 }
 
 /** Fewest samples of a micro-batch: products of fewer are slow. */
-const LEAST_SAMPLES = 128;
+const LEAST_SAMPLES = 256;
 
 /** Most samples of a micro-batch: a power of two. */
 function microBatchOf({ layers }: ModelPlan, { cachedWords = Infinity }: Backend): number {

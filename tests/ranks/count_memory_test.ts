@@ -66,10 +66,10 @@ for (const mode of ["cpu", "fae"] as const) {
 
 for (const ranks of [1, 2]) {
   Deno.test(`samples in micro-batches take the host memory that is counted: ranks ${ranks}`, async () => {
-    // 128 samples of a layer so wide go through the model together: three times on the first rank, or twice.
+    // 256 samples of a layer so wide go through the model together: three times on the first rank, or twice.
     const top = [9_000, 1];
     const plan = planModel({ ...optionsOf("cpu", ranks, "sgd").plan.shape, top });
-    const batchShape = { ...optionsOf("cpu", ranks, "sgd").batchShape, batchSize: 300, lookupCapacity: 900 };
+    const batchShape = { ...optionsOf("cpu", ranks, "sgd").batchShape, batchSize: 600, lookupCapacity: 1800 };
     const options = { ...optionsOf("cpu", ranks, "sgd"), plan, batchShape, mostDistinct: { hot: 6, cold: 500 } };
     const hostOptions = await cpuOptions("wasm");
     const empty = taken(hostOptions);
