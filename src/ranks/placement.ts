@@ -181,10 +181,8 @@ export async function openRanks(
     group = opening.use(await openDeviceCached(cached, config, hostOptions, tier, tell, true));
     const onDevice = Math.min(sizes.slots, plan.rows);
     const who = ranks === 1 ? "The device caches" : "Each device caches the same";
-    tell({
-      event: "note",
-      text: `${who} ${count(onDevice)} of ${count(plan.rows)} rows (${percent(onDevice / plan.rows)})`,
-    });
+    const text = `${who} ${count(onDevice)} of ${count(plan.rows)} rows (${percent(onDevice / plan.rows)})`;
+    tell({ event: "note", text });
   } else {
     group = opening.use(await startOnDevices({ ...options, device, tablesOnDevice }, config, hostOptions));
   }

@@ -79,10 +79,8 @@ export async function runDemo(config: TrainConfig, options: RunOptions): Promise
   const dataset = await inTurn(options, async () => {
     for (const each of configs) expectStart(each, directoryOf(each), options.world);
     if (options.world === undefined) await expectDevice(config, report);
-    report({
-      event: "note",
-      text: `Generated data: ${SAMPLES} clicks in the shape of Criteo's, labelled by a random model`,
-    });
+    const text = `Generated data: ${SAMPLES} clicks in the shape of Criteo's, labelled by a random model`;
+    report({ event: "note", text });
     return await demoDataset(config.seed, options.cache ?? cacheOf(out), report);
   });
   const results: ResultEvent[] = [];

@@ -69,12 +69,10 @@ function noteLeftovers({ out, report }: RunOptions): void {
   const hosts = leftoversIn(out).flatMap(({ host }) => host ?? []);
   if (hosts.length === 0) return;
   const what = hosts.length === 1 ? "a temporary file or directory" : `${hosts.length} temporary files or directories`;
-  report({
-    event: "note",
-    text:
-      `${out} has ${what} of host ${[...new Set(hosts)].join(", ")}, whose process may still run; if it does not, ` +
-      `remove that with: hotset clean ${out} --other-hosts --yes`,
-  });
+  const text =
+    `${out} has ${what} of host ${[...new Set(hosts)].join(", ")}, whose process may still run; if it does ` +
+    `not, remove that with: hotset clean ${out} --other-hosts --yes`;
+  report({ event: "note", text });
 }
 
 /** Throws unless a run can begin in the directory. Checked first, so that it does not fail after hours of preparing. */
@@ -207,12 +205,10 @@ export async function resumeRun(given: RunOptions, changes: ResumeChanges = {}):
   const recorded = { ...record, config: { ...record.config, mode, device, hotMemory } };
   const wanted = world?.size ?? config.ranks;
   if (wanted !== null && record.ranks !== null && wanted !== record.ranks) {
-    report({
-      event: "note",
-      text:
-        `Continuing with ${wanted} ranks instead of ${record.ranks}: the last bits of sums, and results that depend on ` +
-        `them, differ from those of an uninterrupted run`,
-    });
+    const text =
+      `Continuing with ${wanted} ranks instead of ${record.ranks}: the last bits of sums, and results that ` +
+      `depend on them, differ from those of an uninterrupted run`;
+    report({ event: "note", text });
   }
   expectTier(config);
   const cache = options.cache ?? cacheWith(dataset.directory, options.out);

@@ -92,12 +92,9 @@ export async function trainRun(
   } else if (writes && begun?.device === null) { // an imported model, which is trained for the first time
     await recordRun(out, begun.config, dataset, { layoutId: null, from: null, device, blas, ranks, schedule });
   } else if (begun !== undefined && begun.device !== device) {
-    report({
-      event: "note",
-      text:
-        `Continuing with ${device} instead of ${begun.device}: the last bits of products, and results that depend on them, ` +
-        `may differ from those of an uninterrupted run`,
-    });
+    const text = `Continuing with ${device} instead of ${begun.device}: the last bits of products, and results that ` +
+      `depend on them, may differ from those of an uninterrupted run`;
+    report({ event: "note", text });
   }
   using metrics = writes ? new RunMetrics(out) : undefined;
   const record: Report = (event) => metrics?.write(event);
