@@ -233,28 +233,47 @@ function warmup(): AccuracyTable {
   return pairs("warmup", "lowest AUC without, with", rows);
 }
 
-function models(): AccuracyTable {
-  const hotset = (name: string, layer: Partial<TrainConfig>): Contender => ({
+/** Training as the command does it, in the mode that it chooses. */
+function hotset(name: string, layer: Partial<TrainConfig>, raw: Partial<RawOptions> = {}): Contender {
+  return {
     name: `Hotset, ${name}`,
-    raw: {},
+    raw,
     trainer: (seed) => configByData("default", { ...ALONE, ...layer, seed }),
-  });
-  const peer = (name: string, script: string, ...args: string[]): Contender => ({
-    name,
+  };
+}
+
+/** Logistic regression on hashed values. */
+function logistic(name = "", raw: Partial<RawOptions> = {}): Contender {
+  const trainer = ["accuracy_sklearn.py", "logistic"] as const;
+  return { name: `logistic regression, hashed${name}`, raw, trainer, seedless: true };
+}
+
+function models(): AccuracyTable {
+  const pytorch = (name: string, ...args: string[]): Contender => ({
+    name: `PyTorch DLRM, ${name}`,
     raw: {},
-    trainer: [script, ...args],
+    trainer: ["accuracy_pytorch.py", ...args],
   });
   return means("models", ["criteo", "movielens", "taobao", "avazu"], [
     hotset("defaults", {}),
     hotset("`--model dcnv2`", { model: "dcnv2" }),
     // Saved, because the checkpoint with the best AUC on the validation split counts.
     hotset("`--epochs 2`", { epochs: 2, save: true }),
-    peer("PyTorch DLRM, Adagrad .01", "accuracy_pytorch.py", "--optimizer", "adagrad", "--rate", "0.01"),
-    peer("PyTorch DLRM, Adam .001", "accuracy_pytorch.py", "--optimizer", "adam", "--rate", "0.001"),
-    { ...peer("LightGBM", "accuracy_sklearn.py", "trees"), seedless: true },
-    { ...peer("logistic regression, hashed", "accuracy_sklearn.py", "logistic"), seedless: true },
+    pytorch("Adagrad .01", "--optimizer", "adagrad", "--rate", "0.01"),
+    pytorch("Adam .001", "--optimizer", "adam", "--rate", "0.001"),
+    { name: "LightGBM", raw: {}, trainer: ["accuracy_sklearn.py", "trees"], seedless: true },
+    logistic(),
   ]);
 }
 
+/** The smallest log with other shares of its rows in the test split. */
+function cuts(): AccuracyTable {
+  const contenders = [0.2, 0.3, 0.4, 0.5].flatMap((testFraction) => {
+    const name = `last ${100 * testFraction} %`;
+    return [hotset(`defaults, ${name}`, {}, { testFraction }), logistic(`, ${name}`, { testFraction })];
+  });
+  return means("cuts", ["avazu"], contenders);
+}
+
 /** All tables in the order in which they are measured. */
-export const TABLES: readonly AccuracyTable[] = [precision(), placement(), schedule(), warmup(), models()];
+export const TABLES: readonly AccuracyTable[] = [precision(), placement(), schedule(), warmup(), models(), cuts()];
