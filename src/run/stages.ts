@@ -338,7 +338,10 @@ async function openOrMake<T>(
     return await togetherAsync(group, () => open(out));
   };
   const found = await cached();
-  if (found !== undefined) return found;
+  if (found !== undefined) {
+    if (group.rank === 0) OutputLock.removeLeft(out);
+    return found;
+  }
   using _lock = await togetherAsync(
     group,
     async () =>

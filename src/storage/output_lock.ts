@@ -46,6 +46,15 @@ export class OutputLock implements Disposable {
     return undefined;
   }
 
+  /** Removes the file of a lock whose process was killed, after it had completed `out`. */
+  static removeLeft(out: string): void {
+    try {
+      if (existsSync(lockPath(out))) this.try(out, `write ${out}`)?.[Symbol.dispose]();
+    } catch (error) {
+      if (!(error instanceof HotsetError)) throw error; // the cache may only be read
+    }
+  }
+
   /** True if a process has the lock of `out` now. Changes nothing. */
   static isHeld(out: string): boolean {
     try {

@@ -45,3 +45,18 @@ Deno.test("what another call has made of the same source meanwhile is taken", as
   assert.equal(one.id, other.id);
   assert.equal(stages.filter((seen) => seen.has("read")).length, 1, "read by one of them");
 });
+
+Deno.test("the lock of a process that was killed when its artifact was complete is removed, another's is not", () => {
+  using place = new Workplace();
+  const out = place.join("layout");
+  OutputLock.removeLeft(out);
+  assert.deepEqual(place.files(), []);
+  {
+    using _held = OutputLock.try(out, "hold");
+    OutputLock.removeLeft(out);
+    assert.ok(OutputLock.isHeld(out));
+  }
+  Deno.writeTextFileSync(place.join(".layout.lock"), "");
+  OutputLock.removeLeft(out);
+  assert.deepEqual(place.files(), []);
+});
