@@ -281,7 +281,7 @@ async function score(
 ): Promise<void> {
   const { body: { model, rowLog }, numberBytes } = await withBest(run, trained, ({ body, savedRows }) => {
     return { body, numberBytes: savedRows?.numbers?.bytes };
-  });
+  }, "lengths");
   const rows = dataset.body.tables.map((table) => table.rows);
   if (
     JSON.stringify(rows) !== JSON.stringify(model.tableRows) || dataset.denseFeatures !== (model.bottom[0] ?? 0) ||
