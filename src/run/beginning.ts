@@ -29,7 +29,7 @@ export interface Beginning {
 }
 
 /** Opens a checkpoint of a run: the best one, or the last if there is no best. */
-export async function openBest(directory: string): Promise<Checkpoint> {
+async function openBest(directory: string): Promise<Checkpoint> {
   return await findBest(directory).verified();
 }
 
