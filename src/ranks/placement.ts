@@ -4,7 +4,8 @@ import { chooseBlas, cpuOptions, type HostOptions, openDevice, openHost } from "
 import type { CpuPrecision, DeviceBackend } from "../backend/backend.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
 import { together, togetherAsync } from "../parallel/process_group.ts";
-import type { ModelPlan } from "../model/shape.ts";
+import type { BatchShape } from "../layout/batch.ts";
+import { flopsOf, type ModelPlan } from "../model/shape.ts";
 import { CachedTables } from "../embedding/cached.ts";
 import { CachedShard } from "../embedding/cached_shard.ts";
 import { type DeviceCacheSizes, DISK_LOOK_AHEAD, GROUPS_AHEAD } from "../embedding/device_cache.ts";
@@ -30,6 +31,9 @@ import { WorkerRanks } from "./worker_ranks.ts";
 export type PlacementConfig =
   & Pick<TrainConfig, "mode" | "device" | "ranks" | "blas" | "precision" | "activations">
   & Partial<Pick<TrainConfig, "clipNorm" | "hotMemory" | "model">>;
+
+/** Floating-point operations and lookups of a step that takes one core a few milliseconds. */
+const SHORT_STEP = { operations: 1e8, lookups: 1 << 15 } as const;
 
 /** An option of the configuration that only a device supports; undefined if the CPU supports all. */
 function onlyOnDevice({ precision, activations }: PlacementConfig): string | undefined {
@@ -174,7 +178,8 @@ export async function openRanks(
   await using opening = new AsyncDisposableStack(); // ends the ranks if something fails after they have started
   let group: RankGroup;
   if (device === undefined) {
-    group = opening.use(await startOnHost({ ...options, device: host }, hostOptions));
+    const workers = ranks > 1 || stepIsLong(plan, batches.batchShape);
+    group = opening.use(await startOnHost({ ...options, device: host }, hostOptions, workers));
   } else if (config.mode === "cached") {
     const sizes = sizeDeviceCache(plan, batches, config.hotMemory ?? 0);
     const cached = { ...options, device, cache: sizes };
@@ -191,10 +196,19 @@ export async function openRanks(
   return group;
 }
 
-/** Starts ranks that compute on the cores: this thread for one, a worker for each of several. */
-async function startOnHost(options: TrainStateOptions, hostOptions: HostOptions): Promise<RankGroup> {
+/** True if a step may take a core more than a few milliseconds, during which its thread does nothing else. */
+function stepIsLong(plan: ModelPlan, { batchSize, lookupCapacity }: BatchShape): boolean {
+  return flopsOf(plan) * batchSize > SHORT_STEP.operations || lookupCapacity > SHORT_STEP.lookups;
+}
+
+/** Starts ranks that compute on the cores: a worker for each, or this thread for one. */
+async function startOnHost(
+  options: TrainStateOptions,
+  hostOptions: HostOptions,
+  workers: boolean = options.ranks > 1,
+): Promise<RankGroup> {
   const memory = allocateTrainState(options);
-  return options.ranks === 1 ? new LocalRank(memory) : await WorkerRanks.start(memory, hostOptions);
+  return workers ? await WorkerRanks.start(memory, hostOptions) : new LocalRank(memory);
 }
 
 /** Starts ranks that compute on devices: a worker for each, or this thread for one. Owns the first device. */
