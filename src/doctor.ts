@@ -64,7 +64,10 @@ export async function diagnose(): Promise<Diagnosis> {
       } free`,
     },
   ];
-  findings.push(...await deviceFindings(), mpiFinding());
+  findings.push(...await deviceFindings());
+  if (breaks.due) await breaks.take();
+  findings.push(mpiFinding());
+  if (breaks.due) await breaks.take();
   const gemmGflops: { -readonly [Name in keyof Diagnosis["gemmGflops"]]: number } = {};
   for (const [key, name, blas, precision] of PRODUCTS) {
     if (key === "bf16" && gemmGflops.onednn === undefined) continue; // already reported as missing

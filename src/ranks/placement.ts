@@ -4,8 +4,7 @@ import { chooseBlas, cpuOptions, type HostOptions, openDevice, openHost } from "
 import type { CpuPrecision, DeviceBackend } from "../backend/backend.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
 import { together, togetherAsync } from "../parallel/process_group.ts";
-import type { BatchShape } from "../layout/batch.ts";
-import { flopsOf, type ModelPlan } from "../model/shape.ts";
+import type { ModelPlan } from "../model/shape.ts";
 import { CachedTables } from "../embedding/cached.ts";
 import { CachedShard } from "../embedding/cached_shard.ts";
 import { type DeviceCacheSizes, DISK_LOOK_AHEAD, GROUPS_AHEAD } from "../embedding/device_cache.ts";
@@ -19,7 +18,7 @@ import { cpuPrecision, needsDevice } from "../config/placement_options.ts";
 import type { Report } from "../events/events.ts";
 import { sizeDeviceCache } from "./device_cache_memory.ts";
 import { DeviceCachedRanks, planDeviceCache } from "./device_cached_ranks.ts";
-import { LocalRank, type RankGroup } from "./rank_group.ts";
+import { LocalRank, type RankGroup, stepIsLong } from "./rank_group.ts";
 import { CachedRanks } from "./cached_ranks.ts";
 import { memoryRoom } from "./memory_room.ts";
 import { MpiRanks } from "./mpi_ranks.ts";
@@ -31,9 +30,6 @@ import { WorkerRanks } from "./worker_ranks.ts";
 export type PlacementConfig =
   & Pick<TrainConfig, "mode" | "device" | "ranks" | "blas" | "precision" | "activations">
   & Partial<Pick<TrainConfig, "clipNorm" | "hotMemory" | "model">>;
-
-/** Floating-point operations and lookups of a step that takes one core a few milliseconds. */
-const SHORT_STEP = { operations: 1e8, lookups: 1 << 15 } as const;
 
 /** An option of the configuration that only a device supports; undefined if the CPU supports all. */
 function onlyOnDevice({ precision, activations }: PlacementConfig): string | undefined {
@@ -194,11 +190,6 @@ export async function openRanks(
   tell({ event: "note", text: `Training on ${group.device} with ${ranks} rank${ranks === 1 ? "" : "s"}` });
   opening.move();
   return group;
-}
-
-/** True if a step may take a core more than a few milliseconds, during which its thread does nothing else. */
-function stepIsLong(plan: ModelPlan, { batchSize, lookupCapacity }: BatchShape): boolean {
-  return flopsOf(plan) * batchSize > SHORT_STEP.operations || lookupCapacity > SHORT_STEP.lookups;
 }
 
 /** Starts ranks that compute on the cores: a worker for each, or this thread for one. */

@@ -2,11 +2,11 @@
 import { inParts } from "../breaks.ts";
 import type { Backend, BlasName, Buffer } from "../backend/backend.ts";
 import { ONE_RANK } from "../parallel/host_group.ts";
-import { Batch } from "../layout/batch.ts";
+import { Batch, type BatchShape } from "../layout/batch.ts";
 import type { BatchKind } from "../layout/layout.ts";
 import { TableCoordinator } from "../embedding/coordinator.ts";
 import { ReplicaCoordinator } from "../embedding/replicated.ts";
-import { hiddenUnits } from "../model/shape.ts";
+import { flopsOf, hiddenUnits, type ModelPlan } from "../model/shape.ts";
 import { type Checkpoint, type CheckpointBody, checkpointBytes, writeModel } from "../checkpoint/checkpoint.ts";
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
 import type { MovedRows, ProgressEvent } from "../events/events.ts";
@@ -301,7 +301,15 @@ export abstract class RankGroup implements AsyncDisposable {
   abstract [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** One rank on the calling thread, as devices need it. */
+/** Floating-point operations and lookups of a step that takes one core a few milliseconds. */
+const SHORT_STEP = { operations: 1e8, lookups: 1 << 15 } as const;
+
+/** True if a step may take a core more than a few milliseconds, during which its thread does nothing else. */
+export function stepIsLong(plan: ModelPlan, { batchSize, lookupCapacity }: BatchShape): boolean {
+  return flopsOf(plan) * batchSize > SHORT_STEP.operations || lookupCapacity > SHORT_STEP.lookups;
+}
+
+/** One rank on the calling thread: for short steps, and for a device, which computes beside it. */
 export class LocalRank extends RankGroup {
   readonly #rank: Rank;
 

@@ -8,8 +8,10 @@ import { cpuOptions, type HostOptions, openHost } from "../../src/backend/open.t
 import { HotsetError } from "../../src/errors.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";
 import type { Layout } from "../../src/layout/layout.ts";
+import { resolveConfig } from "../../src/config/config.ts";
 import { initialiseDense } from "../../src/model/initialise.ts";
 import { planModel } from "../../src/model/shape.ts";
+import { openRanks } from "../../src/ranks/placement.ts";
 import { Command } from "../../src/ranks/rank.ts";
 import { LocalRank, type RankGroup } from "../../src/ranks/rank_group.ts";
 import { allocateTrainState } from "../../src/ranks/train_state.ts";
@@ -185,4 +187,21 @@ Deno.test({
     const group = await groupOf(layout, "sgd", await cpuOptions("wasm"), 2);
     await group[Symbol.asyncDispose]();
   },
+});
+
+Deno.test("one rank has a thread of its own where a step takes long", async () => {
+  const batchesOf = (batchSize: number) => {
+    return { batchShape: { batchSize, denseFeatures: 5, tables: 1, bags: false, lookupCapacity: batchSize } };
+  };
+  const planOf = (units: number) =>
+    planModel({
+      ...{ dim: 10, tableRows: [100], bottom: [5, units, 10], top: [18, 1] },
+      interaction: "dot",
+      optimizer: "sgd",
+    });
+  const config = resolveConfig("kaggle", { mode: "cpu", ranks: 1, blas: "wasm" });
+  for (const [units, samples, workers] of [[16, 32, false], [512, 8192, true], [16, 65_536, true]] as const) {
+    await using group = await openRanks(config, planOf(units), batchesOf(samples));
+    assert.equal(group instanceof WorkerRanks, workers, `${units} units, ${samples} samples`);
+  }
 });
