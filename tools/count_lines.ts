@@ -30,10 +30,13 @@ const DESIGN =
   ("bff59e2 746fcbb 3648fd3 68c1f0c 1b958b5 b99e30d c446503 a4746c8 4b5c0ec 29d5d38 d77a2bb 7c97c94 89bb6b4 563918f " +
     "1bd77f2 5007a15 b13c30e 60d5bbc eb0d6e9 202a1e4 3689cc9 4421403 34cfb37 068cb28 51969f5 44edac9 f9e1853 " +
     "8bf7f56 965b3d4 7d4d33a 8c7bafa ae44789 31e6ecf 0c730af 1cbf552 ff328ab c88aea4 42d5c18 a754e27 2117615 " +
-    "9c0c272 9e41427 a9ee631 f740568 3bed787 8883ed5 6799fc8 6e778da c5c8af5 8d182ef cc81e80 ecd9639").split(" ");
+    "9c0c272 9e41427 a9ee631 f740568 3bed787 8883ed5 6799fc8 6e778da c5c8af5 8d182ef cc81e80 ecd9639 " +
+    "748e0f5 d92c44b 78bcef9 a1e2d99 fabd2da 485473e 92349e7 5687080 0deba84 a8ad17c ce713a9 951643e 2d7f3b9 34bbe3e " +
+    "11f41ce 8a2589c fd6af53 b500b8f 572d054 8c9f5da 5c901ae ddfe48d cf4b404 b549aa1 2e5904c 8877497 e686a58 fea1ec4 " +
+    "36e9d7a a2739f4 3c49eb1 da27a99").split(" ");
 const COMMENTS =
   ("ca1b166 d8dd006 3681bdc 42b3a53 350275b a6e9f8f f3b04ae 24fb2c7 2f6aba8 21ff65a 834dee1 33057c8 2594c0c a38766d " +
-    "8585d38 66a2f7e ff77eda 8e62762").split(" ");
+    "8585d38 66a2f7e ff77eda 8e62762 c3db789 7d53e62").split(" ");
 
 function git(...args: string[]): string {
   const { success, stdout, stderr } = new Deno.Command("git", { args, cwd: import.meta.dirname! }).outputSync();
