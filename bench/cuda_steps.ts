@@ -1,7 +1,8 @@
 /**
  * Times of whole training steps of the kaggle model on a GPU and on the CPU, by mode, batch size, precision and
  * activation library. Each step is timed three ways, to show its bottleneck: on the device alone (its graph, replayed),
- * with the batch in host memory (copied, then computed), and read from the layout as in training.
+ * with the batch in host memory (copied, then computed), and read from the layout as in training. Mode `cached`, which
+ * reads ahead, is timed in the last way only.
  *
  *     deno run -A bench/cuda_steps.ts [--batch-sizes 128,2048,65536] [--device emulated] [--folder DIR] [--json]
  *
@@ -26,6 +27,7 @@ import { resolveConfig, type TrainConfig } from "../src/config/config.ts";
 import { openRanks } from "../src/ranks/placement.ts";
 import type { RankGroup } from "../src/ranks/rank_group.ts";
 import { planFor } from "../src/run/run.ts";
+import type { Report } from "../src/events/events.ts";
 import { ensureLayout, ensureProfile } from "../src/run/stages.ts";
 import { DeviceClock } from "./device_clock.ts";
 import { coldBatches, writePeerBatches } from "./peers/peer_batches.ts";
@@ -50,22 +52,25 @@ export interface StepTiming {
   readonly batchSize: number;
   /** Milliseconds of a step on the device alone; null if the host computes a part of it. */
   readonly deviceMs: number | null;
-  /** With the batch in host memory. */
-  readonly stepMs: number;
+  /** With the batch in host memory; null in mode cached, which replaces the rows of a batch by their positions. */
+  readonly stepMs: number | null;
   /** With the batch read from the layout. */
   readonly readMs: number;
   /** Samples per second according to `readMs`. */
   readonly samplesPerSecond: number;
-  readonly launches: number;
+  /** Null without a device on this thread, which mode cached does not have either. */
+  readonly launches: number | null;
   readonly bytesToDevice: number;
   readonly bytesToHost: number;
+  /** What the run tells when it begins: the device with its libraries, the share of rows that it caches. */
+  readonly notes: readonly string[];
 }
 
 /** Several batches of 65,536, cold and hot; tables larger than a GPU's cache. */
 export const KAGGLE_STEPS: Omit<StepSizes, "batchSizes"> = {
   samples: 10 * 65_536,
   scale: 10,
-  milliseconds: 800,
+  milliseconds: 400,
   model: { hotMemory: 24 * 2 ** 20 },
 };
 
@@ -87,8 +92,10 @@ const WAYS: readonly Partial<TrainConfig>[] = [
   { mode: "gpu", activations: "cudnn" },
   { mode: "gpu", optimizer: "adagrad" },
   { mode: "fae" },
-  { mode: "fae", precision: "bf16" },
   { mode: "hybrid" },
+  { mode: "cached" },
+  { mode: "cached", hotMemory: 52 * 2 ** 20 },
+  { mode: "cached", hotMemory: 48 * 2 ** 20, optimizer: "adagrad" },
   { mode: "cpu", device: "cpu" },
 ];
 
@@ -136,14 +143,19 @@ export async function stepLayout(config: TrainConfig, dataset: Dataset, cache: s
 }
 
 /** The ranks of a configuration, with an initial model. */
-export async function openStepRanks(config: TrainConfig, dataset: Dataset, layout: Layout): Promise<RankGroup> {
+export async function openStepRanks(
+  config: TrainConfig,
+  dataset: Dataset,
+  layout: Layout,
+  report: Report = quiet,
+): Promise<RankGroup> {
   const plan = planFor(config, dataset);
   const placement = {
     batchShape: layout.shape,
     hotRows: layout.hotRows,
     mostDistinct: layout.body.mostDistinct,
   };
-  const group = await openRanks(config, plan, placement, { report: quiet });
+  const group = await openRanks(config, plan, placement, { report });
   const parameters = new Float32Array(plan.denseWords);
   initialiseDense(plan, config.seed, parameters);
   await group.initialise(parameters, config.seed);
@@ -153,7 +165,9 @@ export async function openStepRanks(config: TrainConfig, dataset: Dataset, layou
 
 async function measureWay(config: TrainConfig, dataset: Dataset, cache: string, milliseconds: number) {
   using layout = await stepLayout(config, dataset, cache);
-  await using group = await openStepRanks(config, dataset, layout);
+  const notes: string[] = [];
+  const report: Report = (event) => void (event.event === "note" && notes.push(event.text));
+  await using group = await openStepRanks(config, dataset, layout, report);
   const { mode, precision, activations, optimizer, batchSize } = config;
   // The last batch of a kind may be incomplete.
   return BATCH_KINDS.filter((kind) => layout.batches(kind) > 1).map((kind): StepTiming => {
@@ -168,7 +182,8 @@ async function measureWay(config: TrainConfig, dataset: Dataset, cache: string, 
     const before = group.takeCounts();
     read(0);
     const after = group.takeCounts();
-    const stepMs = perStep(group, milliseconds, () => group.train(group.acquire()));
+    const inMemory = () => perStep(group, milliseconds, () => group.train(group.acquire()));
+    const stepMs = mode === "cached" ? null : inMemory();
     const readMs = readAhead(group, layout, config, kind, milliseconds);
     return {
       ...{ mode, kind, precision, activations, optimizer, batchSize },
@@ -177,6 +192,7 @@ async function measureWay(config: TrainConfig, dataset: Dataset, cache: string, 
       launches: launchesOf(group, () => read(0)),
       bytesToDevice: after.bytesToDevice - before.bytesToDevice,
       bytesToHost: after.bytesToHost - before.bytesToHost,
+      notes,
     };
   });
 }
@@ -235,12 +251,11 @@ function deviceMs({ memory, batches }: RankGroup, kind: BatchKind, milliseconds:
   return new DeviceClock(device).perCall(milliseconds / 4, step) / 1000;
 }
 
-/** Launches of the device during some work; a replayed graph counts as one. */
-function launchesOf(group: RankGroup, work: () => void): number {
-  const launched = () => {
-    const { launches = 0, graphLaunches = 0 } = group.memory.device.counters ?? {};
-    return launches + graphLaunches;
-  };
+/** Launches of the device of this thread during some work, null without one; a replayed graph counts as one. */
+function launchesOf(group: RankGroup, work: () => void): number | null {
+  const { counters } = group.memory.device;
+  if (counters === undefined) return null;
+  const launched = () => counters.launches + counters.graphLaunches;
   const before = launched();
   work();
   group.drain();

@@ -1,6 +1,7 @@
 /** The emulated libcudart. */
 import type { cudartSymbols } from "../ffi/cudart.ts";
 import { Cuda } from "../ffi/cudart.ts";
+import { bytesAt as hostBytes } from "../ffi/pointer.ts";
 import { type DeviceState, refuse } from "./state.ts";
 import { EmulationError } from "./memory.ts";
 import { Event, type Operation, reach, Stream } from "./streams.ts";
@@ -16,6 +17,7 @@ const NAMES: Record<number, [name: string, text: string]> = {
   101: ["cudaErrorInvalidDevice", "invalid device ordinal"],
   400: ["cudaErrorInvalidResourceHandle", "invalid resource handle"],
   700: ["cudaErrorIllegalAddress", "an illegal memory access was encountered"],
+  712: ["cudaErrorHostMemoryAlreadyRegistered", "part or all of the requested memory range is already mapped"],
 };
 /** Device attributes: one multiprocessor that runs PTX for sm_70. Clock rate and bus width are placeholders. */
 const ATTRIBUTES: Record<number, number> = {
@@ -27,7 +29,7 @@ const ATTRIBUTES: Record<number, number> = {
 /** Implements the functions of libcudart over the device's memory and streams. */
 export function runtimeImplementation(device: DeviceState): Implementation<typeof cudartSymbols> {
   const { memory, counters, strings } = device;
-  const INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_HANDLE = 400;
+  const INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_HANDLE = 400, ALREADY_REGISTERED = 712;
 
   /** Bytes of pinned host memory at an address. */
   const pinned = (address: bigint, byteLength: number, doing: string): Uint8Array<ArrayBuffer> => {
@@ -98,6 +100,17 @@ export function runtimeImplementation(device: DeviceState): Implementation<typeo
       device.drainAll();
       if (!device.pinned.delete(address)) {
         throw new EmulationError("cudaFreeHost of an address that is not allocated");
+      }
+    },
+    cudaHostRegister: (address, byteLength, _flags) => {
+      for (const [first, { length }] of device.pinned) {
+        if (address < first + BigInt(length) && first < address + byteLength) refuse(ALREADY_REGISTERED);
+      }
+      device.pinned.set(address, hostBytes(address, Number(byteLength)));
+    },
+    cudaHostUnregister: (address) => {
+      if (!device.pinned.delete(address)) {
+        throw new EmulationError("cudaHostUnregister of an address that is not registered");
       }
     },
     cudaMemcpyAsync: (dst, src, byteLength, kind, handle) => {

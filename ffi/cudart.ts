@@ -17,6 +17,8 @@ const functions = {
   cudaFree: ["i32", "u64 devPtr"],
   cudaHostAlloc: ["i32", "buffer pHost", "usize size", "u32 flags"],
   cudaFreeHost: ["i32", "u64 ptr"],
+  cudaHostRegister: ["i32", "u64 ptr", "usize size", "u32 flags"],
+  cudaHostUnregister: ["i32", "u64 ptr"],
   cudaMemcpyAsync: ["i32", "u64 dst", "u64 src", "usize count", "i32 kind", "pointer stream"],
   cudaMemcpy2DAsync: [
     "i32",
@@ -62,6 +64,7 @@ export const Cuda = {
   memcpyDeviceToHost: 2,
   memcpyDeviceToDevice: 3,
   hostAllocDefault: 0,
+  hostRegisterDefault: 0,
   streamNonBlocking: 1,
   eventDefault: 0,
   eventDisableTiming: 2,

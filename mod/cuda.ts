@@ -69,6 +69,6 @@ export { blocksFor, Kernel, KernelModule, type ParameterType } from "../src/back
 export { DeviceBuffer, PinnedBuffer } from "../src/backend/cuda/memory.ts";
 export { Transfers } from "../src/backend/cuda/transfers.ts";
 export type { CudaDeviceKind } from "../src/backend/cuda/libraries.ts";
-export type { Buffer, DeviceCounters } from "../src/backend/backend.ts";
+export type { Buffer, DeviceCounters, Upload } from "../src/backend/backend.ts";
 export { CudaError } from "../ffi/cuda_error.ts";
 export type { EmulatedOptions } from "../emulator/device.ts";

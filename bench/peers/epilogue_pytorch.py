@@ -4,8 +4,16 @@ as the epilogue of the product; gradients of weights and inputs; with 367 and 36
 words: of x and its gradient, of the weights and theirs, or of both. Says whether the epilogue keeps NaN.
 
     python3 bench/peers/epilogue_pytorch.py
+
+Without PyTorch it ends with status 77.
 """
-import torch
+import sys
+
+try:
+    import torch
+except ImportError as error:
+    print(f"python3 has no PyTorch: {error}")
+    sys.exit(77)
 
 LAYERS = ((13, 512), (512, 256), (256, 64), (64, 16), (367, 512), (368, 512), (512, 256))
 CALLS = 10

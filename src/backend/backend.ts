@@ -114,6 +114,11 @@ export interface Backend extends Disposable {
   view(buffer: Buffer, first: number, words: number): Buffer;
   /** Copies words of the host to the beginning of a buffer. The source may be reused when the call returns. */
   upload(source: Float32Array | Uint32Array, target: Buffer): void;
+  /**
+   * Pins parts of one memory of the host, and what is between them, for the life of the backend. Returns an upload from
+   * each part, or why they cannot be pinned. Only a device has it.
+   */
+  newUploads?(parts: readonly Float32Array[]): Upload[] | string;
   /** Fills `target` from the beginning of a buffer. Waits until the words have arrived. */
   download(source: Buffer, target: Float32Array | Uint32Array): void;
   /** Waits for all operations so far, and throws the first error of any of them. */
@@ -286,6 +291,17 @@ export interface DeviceCollectives {
   allGather(own: Buffer, all: Buffer): void;
   /** Leaves without waiting for the other ranks, after an error; their waits then fail. */
   abort(): void;
+}
+
+/** A copy from pinned memory of the host to the device, for which the host waits later. */
+export interface Upload {
+  /**
+   * Begins to copy the first words to the beginning of `target`, for all later operations until another upload of
+   * `newUploads` begins: after that, none may use `target`.
+   */
+  begin(words: number, target: Buffer): void;
+  /** Waits for the last copy. The words must not change between `begin` and the end of `wait`. */
+  wait(): void;
 }
 
 /** A copy from device memory to the host, for which the host waits later. */

@@ -15,7 +15,7 @@
  * `prefetch` and `prepare`, and may rewrite the indices and segments of the batch to the positions of its rows.
  */
 import type { Parts } from "../breaks.ts";
-import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
+import type { Backend, Buffer, HostBackend, Upload } from "../backend/backend.ts";
 import type { ProcessGroups } from "../parallel/process_group.ts";
 import { samplesOfRank } from "../parallel/shares.ts";
 import { type Batch, batchSections, type BatchShape } from "../layout/batch.ts";
@@ -55,6 +55,8 @@ export interface BatchSlot {
   /** Its block in host memory, and on the device: the same buffer if the host computes. */
   readonly hostBlock: Buffer;
   readonly deviceBlock: Buffer;
+  /** Copies the first to the second; undefined if `Backend.upload` does. */
+  readonly upload?: Upload | undefined;
 }
 
 /** The embedding tables of one rank, wherever the rows are. */

@@ -188,7 +188,10 @@ export class Model {
     const { device, host } = this.#memory;
     input.lookups = tables.prepare(training);
     if ((host as Backend) === device) return;
-    device.upload(slot.batch.words.subarray(0, input.lookups.deviceWords), slot.deviceBlock);
+    const { batch, deviceBlock, upload } = slot;
+    const { deviceWords } = input.lookups;
+    if (upload === undefined) device.upload(batch.words.subarray(0, deviceWords), deviceBlock);
+    else upload.begin(deviceWords, deviceBlock);
   }
 
   /** Number of this rank's samples in a batch. */

@@ -185,7 +185,7 @@ export async function openRanks(
     const text = `${who} ${count(onDevice)} of ${count(plan.rows)} rows (${percent(onDevice / plan.rows)})`;
     tell({ event: "note", text });
   } else {
-    group = opening.use(await startOnDevices({ ...options, device, tablesOnDevice }, config, hostOptions));
+    group = opening.use(await startOnDevices({ ...options, device, tablesOnDevice }, config, hostOptions, tell));
   }
   tell({ event: "note", text: `Training on ${group.device} with ${ranks} rank${ranks === 1 ? "" : "s"}` });
   opening.move();
@@ -207,13 +207,14 @@ async function startOnDevices(
   options: TrainStateOptions & { readonly device: DeviceBackend },
   { device: kind, precision, activations }: PlacementConfig,
   hostOptions: HostOptions,
+  tell: Report,
   workers: boolean = options.ranks > 1,
 ): Promise<RankGroup> {
   const { device, hotRows, tablesOnDevice, cache } = options;
   using opening = new DisposableStack();
   opening.use(device);
   if (!workers) {
-    const rank = new LocalRank(allocateTrainState(options));
+    const rank = new LocalRank(allocateTrainState(options), tell);
     opening.move();
     return rank;
   }
@@ -269,7 +270,7 @@ export async function openDeviceCached(
   const onHost = tier && sizeCache(plan, groups, tier, Deno.memoryUsage().rss);
   if (onHost === undefined) {
     unused.move();
-    const group = new DeviceCachedRanks(opening.use(await startOnDevices(options, config, hostOptions, workers)));
+    const group = new DeviceCachedRanks(opening.use(await startOnDevices(options, config, hostOptions, tell, workers)));
     opening.move();
     return group;
   }
@@ -277,7 +278,7 @@ export async function openDeviceCached(
   const cache = { ...onHost, store: await startStore(plan, onHost, tier!, WHOLE, owned) };
   unused.move();
   const withRows = { ...options, fullRows: onHost.slots };
-  const group = opening.use(await startOnDevices(withRows, config, hostOptions, workers));
+  const group = opening.use(await startOnDevices(withRows, config, hostOptions, tell, workers));
   const tables = new CachedTables({ host, shape: plan.shape, batchShape }, group.memory.full, cache);
   const onDevices = planDeviceCache(group, tables, DISK_LOOK_AHEAD);
   tell({ event: "note", text: `There are ${placeOfRows(plan, onHost, tier!, cache.store)}` });

@@ -3,7 +3,7 @@
  * commands in the same order.
  */
 import { atOnce, type Parts } from "../breaks.ts";
-import type { Backend, Buffer } from "../backend/backend.ts";
+import type { Backend, Buffer, Upload } from "../backend/backend.ts";
 import { nodeBarrier } from "../parallel/node_barrier.ts";
 import type { ProcessGroups } from "../parallel/process_group.ts";
 import { Batch, batchSections } from "../layout/batch.ts";
@@ -62,8 +62,11 @@ export class Rank {
   readonly #steps = [0, 0];
   readonly #launches = [0, 0];
 
-  /** Allocates the rank's activations on the device. */
-  constructor(state: RankState, groups: ProcessGroups<Buffer>) {
+  /**
+   * Allocates the rank's activations on the device. With `uploads`, one from each slot, a batch is copied from there,
+   * and the caller waits for that before it changes the slot; otherwise slots may change after each command.
+   */
+  constructor(state: RankState, groups: ProcessGroups<Buffer>, uploads?: readonly Upload[]) {
     const { device, host, plan, batchShape } = state;
     this.#state = state;
     this.#groups = groups;
@@ -83,7 +86,7 @@ export class Rank {
       const { buffer, byteOffset } = host.floats(hostBlock);
       const batch = new Batch(batchShape, buffer, byteOffset);
       return {
-        input: this.#model.input({ batch, hostBlock, deviceBlock }),
+        input: this.#model.input({ batch, hostBlock, deviceBlock, upload: uploads?.[s] }),
         logits: host.floats(state.scores[s]).subarray(firstSample, firstSample + capacity),
       };
     });

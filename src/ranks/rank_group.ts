@@ -1,6 +1,6 @@
 /** The coordinator's side of the ranks: slots for batches, and commands that ranks execute in order. */
 import { inParts } from "../breaks.ts";
-import type { Backend, BlasName, Buffer } from "../backend/backend.ts";
+import type { Backend, BlasName, Buffer, Upload } from "../backend/backend.ts";
 import { ONE_RANK } from "../parallel/host_group.ts";
 import { Batch, type BatchShape } from "../layout/batch.ts";
 import type { BatchKind } from "../layout/layout.ts";
@@ -9,7 +9,7 @@ import { ReplicaCoordinator } from "../embedding/replicated.ts";
 import { flopsOf, hiddenUnits, type ModelPlan } from "../model/shape.ts";
 import { type Checkpoint, type CheckpointBody, checkpointBytes, writeModel } from "../checkpoint/checkpoint.ts";
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
-import type { MovedRows, ProgressEvent } from "../events/events.ts";
+import type { MovedRows, ProgressEvent, Report } from "../events/events.ts";
 import { Command, Rank } from "./rank.ts";
 import { Count, type TrainState } from "./train_state.ts";
 
@@ -296,7 +296,7 @@ export abstract class RankGroup implements AsyncDisposable {
   protected abstract settle(): void;
   /** Waits until all ranks, but not their devices, have done the last command to move cached rows. */
   waitForMoves(): void {}
-  /** Waits until the last command on this slot is done, if other threads carry out commands. */
+  /** Waits until a slot may change: for the last command on it, or the copy of its batch to a device. */
   waitForSlot(_slot: number): void {}
   abstract [Symbol.asyncDispose](): Promise<void>;
 }
@@ -312,10 +312,22 @@ export function stepIsLong(plan: ModelPlan, { batchSize, lookupCapacity }: Batch
 /** One rank on the calling thread: for short steps, and for a device, which computes beside it. */
 export class LocalRank extends RankGroup {
   readonly #rank: Rank;
+  readonly #uploads: readonly Upload[] | undefined;
 
-  constructor(memory: TrainState) {
+  /** Pins the slots, if there is a device. A note says why the system refuses that. */
+  constructor(memory: TrainState, report: Report = () => {}) {
     super(memory, 1, memory.device.name);
-    this.#rank = new Rank(memory, ONE_RANK);
+    const uploads = memory.device.newUploads?.(memory.slots.map((slot) => memory.host.floats(slot)));
+    if (typeof uploads === "string") {
+      report({ event: "note", text: `Batches are copied once more before they go to the device: ${uploads}` });
+    } else {
+      this.#uploads = uploads;
+    }
+    this.#rank = new Rank(memory, ONE_RANK, this.#uploads);
+  }
+
+  override waitForSlot(slot: number): void {
+    this.#uploads?.[slot].wait();
   }
 
   protected override async draw(seed: number): Promise<void> {

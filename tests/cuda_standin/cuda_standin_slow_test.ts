@@ -18,6 +18,8 @@ const FILES = {
   "calls that fail": { file: "cuda_standin/fault_cases.ts", options: {} },
   "2 and 4 GPUs": { file: "ranks/device_ranks_slow_test.ts", options: { devices: 4, delay: 100 } },
   "padded inputs": { file: "backend/cuda_padding_test.ts", options: { delay: 50 } },
+  "batches copied from their slots": { file: "ranks/pinned_slots_test.ts", options: { delay: 500 } },
+  "uploads from pinned memory": { file: "backend/cuda_uploads_test.ts", options: { delay: 500 } },
   "transfers, captures and faults": { file: "backend/cuda_backend_test.ts", options: { delay: 500 } },
 } satisfies Record<string, { file: string; options: StandInOptions }>;
 

@@ -9,6 +9,7 @@ import { cString } from "../../ffi/pointer.ts";
 import { resolveConfig } from "../../src/config/config.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { HotsetError } from "../../src/errors.ts";
+import type { Report } from "../../src/events/events.ts";
 import { startRun } from "../../src/run/run.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
@@ -40,6 +41,7 @@ async function errorOf(
   dataset: Dataset,
   mode: "fae" | "gpu",
   fail: { name: string; number: number; code: number },
+  report: Report = () => {},
 ): Promise<Error | undefined> {
   const config = resolveConfig("kaggle", {
     ...{ mode, device: "cuda", optimizer: "adagrad", dim: 8, bottom: [8], top: [8, 1], batchSize: 32, ranks: 1 },
@@ -48,7 +50,7 @@ async function errorOf(
   const out = directory.join(`run-${crypto.randomUUID()}`);
   standIn.standin_fail(cString(fail.name), fail.number, fail.code, -1);
   try {
-    await startRun(config, dataset, { out, report: () => {} });
+    await startRun(config, dataset, { out, report });
     return undefined;
   } catch (error) {
     if (!(error instanceof HotsetError)) throw error;
@@ -83,9 +85,27 @@ for (const mode of ["gpu", "fae"] as const) {
   });
 }
 
-/** Calls that answer questions before there is a device, and calls that release: those do not end a run. */
+for (const mode of ["gpu", "fae"] as const) {
+  Deno.test(`mode ${mode}: a run whose slots cannot be pinned goes on with a note, and frees all memory`, async () => {
+    using directory = new TemporaryDirectory();
+    const notes: string[] = [];
+    const report: Report = (event) => void (event.event === "note" && notes.push(event.text));
+    const fail = { name: "cudaHostRegister", number: 1, code: 2 };
+    assert.equal(await errorOf(directory, data(directory), mode, fail, report), undefined);
+    assert.ok(
+      notes.some((note) => /^Batches are copied once more .*cudaHostRegister: .*the test wants it$/.test(note)),
+    );
+    assert.deepEqual([calls("cudaHostRegister"), calls("cudaHostUnregister"), standIn.standin_allocations()], [
+      1,
+      0,
+      0,
+    ]);
+  });
+}
+
+/** Calls that answer questions before there is a device, that a run can do without, and that release: none ends it. */
 const WITHOUT_END =
-  /Destroy|Free|Unload|ErrorName|ErrorString|StatusName|StatusString|Version|GetDeviceCount|DeviceGetAttribute|Property/;
+  /Destroy|Free|HostRegister|HostUnregister|Unload|ErrorName|ErrorString|StatusName|StatusString|Version|GetDeviceCount|DeviceGetAttribute|Property/;
 
 Deno.test("any call that fails ends the run with its name and cause in one line, and frees all memory", async () => {
   using directory = new TemporaryDirectory();

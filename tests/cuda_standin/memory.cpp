@@ -46,11 +46,20 @@ uint64_t allocate_memory(int device, size_t bytes) {
   return address;
 }
 
+bool pin_memory(uint64_t address, size_t bytes) {
+  std::lock_guard held(lock);
+  const Allocation* before = find(live, address + bytes - 1);
+  if (bytes == 0 || (before != nullptr && before->address + before->bytes > address)) return false;
+  live[address] = {address, bytes, PINNED, nullptr, 0};
+  return true;
+}
+
 bool free_memory(int device, uint64_t address) {
   std::lock_guard held(lock);
   auto found = live.find(address);
   if (found == live.end() || found->second.device != device) return false;
   const Allocation& freed = found->second;
+  if (freed.pages == nullptr) return live.erase(found), true;  // the process's own
   // Mapped anew without access: the memory goes back, the addresses stay taken.
   mmap(freed.pages, freed.pageBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
   dead.insert(*found);

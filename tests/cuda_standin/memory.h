@@ -8,6 +8,8 @@ const int PINNED = -1;  // as number of a device
 
 // An address, or 0 if there is not enough.
 uint64_t allocate_memory(int device, size_t bytes);
+// Makes memory of the process pinned memory, until it is freed here; false if a part of it is pinned already.
+bool pin_memory(uint64_t address, size_t bytes);
 // False if the address is not one that allocate_memory returned for this device and that is not freed.
 bool free_memory(int device, uint64_t address);
 // True if these bytes are within one allocation of the device.

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "device.h"
+#include "threads.h"
 
 // What a test wants the machine to have: versions such as 13000, and a compute capability such as 90.
 static int runtime_version() { return from_environment("HOTSET_STANDIN_RUNTIME", 12000); }
@@ -22,6 +23,7 @@ static const std::map<int, const char*>& names() {
       {INVALID_HANDLE, "cudaErrorInvalidResourceHandle"},
       {NOT_FOUND, "cudaErrorSymbolNotFound"},
       {700, "cudaErrorIllegalAddress"},
+      {ALREADY_REGISTERED, "cudaErrorHostMemoryAlreadyRegistered"},
       {719, "cudaErrorLaunchFailure"},
       {CAPTURE_UNSUPPORTED, "cudaErrorStreamCaptureUnsupported"},
       {CAPTURE_INVALIDATED, "cudaErrorStreamCaptureInvalidated"},
@@ -50,6 +52,12 @@ static void expect_copy(uint64_t to, uint64_t from, size_t toBytes, size_t fromB
   if (kind < 1 || kind > 3) throw Refusal{INVALID_VALUE, "a kind of copy that is not used"};
   expect_memory(kind == 2 ? PINNED : current_device, to, toBytes, "a copy to memory of the wrong kind or size");
   expect_memory(kind == 1 ? PINNED : current_device, from, fromBytes, "a copy from memory of the wrong kind or size");
+}
+
+// The same of the host's end, when the copy is done.
+static void expect_pinned(uint64_t to, uint64_t from, size_t bytes, int kind) {
+  if (kind == 3 || bytes == 0 || is_memory(PINNED, kind == 1 ? from : to, bytes)) return;
+  break_device(700, "it uses memory of the host that is no longer pinned");
 }
 
 extern "C" {
@@ -124,10 +132,27 @@ int cudaHostAlloc(void* slot, size_t bytes, unsigned) {
 
 int cudaFreeHost(uint64_t address) { return called(__func__, [&] { release("cudaFreeHost", PINNED, address); }); }
 
+int cudaHostRegister(uint64_t address, size_t bytes, unsigned) {
+  return called(__func__, [&] {
+    not_while_capturing("cudaHostRegister");
+    if (!pin_memory(address, bytes)) throw Refusal{ALREADY_REGISTERED, "memory that is pinned already"};
+  });
+}
+
+int cudaHostUnregister(uint64_t address) {  // does not wait: CUDA does not promise it
+  return called(__func__, [&] {
+    not_while_capturing("cudaHostUnregister");
+    if (!free_memory(PINNED, address)) throw Refusal{INVALID_VALUE, "memory that is not pinned"};
+  });
+}
+
 int cudaMemcpyAsync(uint64_t to, uint64_t from, size_t bytes, int kind, void* stream) {
   return called(__func__, [&] {
     expect_copy(to, from, bytes, bytes, kind);
-    enqueue(stream_of(stream), "copy", [=] { memmove((void*)to, (const void*)from, bytes); });
+    enqueue(stream_of(stream), "copy", [=] {
+      expect_pinned(to, from, bytes, kind);
+      memmove((void*)to, (const void*)from, bytes);
+    });
   });
 }
 

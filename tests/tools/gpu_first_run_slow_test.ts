@@ -15,7 +15,7 @@ function check(outcomes: readonly Outcome[]): void {
   assert.ok(part("kernels").events.length > 40);
   const steps = part("steps").events;
   assert.deepEqual(steps.filter((step) => "failed" in step), []);
-  assert.deepEqual(new Set(steps.map(({ mode }) => mode)), new Set(["gpu", "fae", "hybrid", "cpu"]));
+  assert.deepEqual(new Set(steps.map(({ mode }) => mode)), new Set(["gpu", "fae", "hybrid", "cached", "cpu"]));
   assert.deepEqual(new Set(steps.map(({ kind }) => kind)), new Set(["hot", "cold"]));
   assert.deepEqual(new Set(steps.map(({ activations }) => activations)), new Set(["auto", "ptx", "cudnn"]));
 }

@@ -117,6 +117,13 @@ export function partsOf({ device, tiny = device === "emulated", work, offline = 
       ],
     },
     {
+      name: "epilogue",
+      text: "Products of the layers through PyTorch: bias and ReLU as their last step, and 368 inputs instead of 367.",
+      limit: 60,
+      skip: tiny ? "it needs a GPU" : undefined,
+      command: ["python3", path("bench/peers/epilogue_pytorch.py")],
+    },
+    {
       name: "nsys",
       text: "Where the time of steps in mode gpu goes, by NVIDIA's profiler.",
       limit: 120,

@@ -63,13 +63,25 @@ const TABLES: Readonly<Record<string, (events: readonly Event[]) => string>> = {
   kernels: kernelTables,
   steps: (events) =>
     htmlTable(
-      ["batch, mode", "rows", "optimizer", "precision", "activations", "device ms", "step ms", "read ms", "samples/s"],
+      [
+        "batch, mode",
+        "rows",
+        "optimizer",
+        "precision",
+        "activations",
+        "device ms",
+        "step ms",
+        "read ms",
+        "samples/s",
+        "notes",
+      ],
       events.filter(({ event }) => event === "step").map((s) =>
         "failed" in s ? [String(s.failed)] : [
           `${s.batchSize}, ${s.mode}`,
           ...[s.kind, s.optimizer, s.precision, s.activations].map(String),
           ...[s.deviceMs, s.stepMs, s.readMs].map((ms) => ms === null ? "-" : Number(ms).toFixed(3)),
           Number(s.samplesPerSecond).toFixed(0),
+          (s.notes as readonly string[] ?? []).join("; "),
         ]
       ),
     ),

@@ -18,6 +18,7 @@ import type {
   MultiplyAddOperands,
   MultiplyAddShape,
   RowUpdateShape,
+  Upload,
 } from "../backend.ts";
 import type { OptimizerName } from "../../optimizer/optimizers.ts";
 import { ActivationKernels } from "./kernels/activation.ts";
@@ -118,6 +119,10 @@ export class CudaBackend implements DeviceBackend {
 
   upload(source: Float32Array | Uint32Array, target: Buffer): void {
     this.#transfers.upload(bytesOf(source), own(target));
+  }
+
+  newUploads(parts: readonly Float32Array[]): Upload[] | string {
+    return this.#transfers.newUploads(parts.map(bytesOf));
   }
 
   download(source: Buffer, target: Float32Array | Uint32Array): void {

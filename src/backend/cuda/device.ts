@@ -1,7 +1,7 @@
 /** One CUDA device: its primary context, memory, three streams, and counters of transfers. */
 import { Cuda } from "../../../ffi/cudart.ts";
 import { CudaError } from "../../../ffi/cuda_error.ts";
-import { bytesAt, pointerAt } from "../../../ffi/pointer.ts";
+import { addressOf, bytesAt, pointerAt } from "../../../ffi/pointer.ts";
 import type { EmulatedOptions } from "../../../emulator/device.ts";
 import { HotsetError } from "../../errors.ts";
 import type { DeviceCounters } from "../backend.ts";
@@ -105,6 +105,26 @@ export class CudaDevice implements Disposable {
     const buffer = new PinnedBuffer(address, bytesAt(address, byteLength), free);
     this.#owned.use(buffer);
     return buffer;
+  }
+
+  /**
+   * Pins memory of the host, for copies, until the device is disposed: one range, from the first of its parts to the end
+   * of the last. Returns why the system refuses, or undefined.
+   */
+  pin(parts: readonly Uint8Array[]): string | undefined {
+    const { runtime } = this.libraries;
+    const first = parts.reduce((a, b) => addressOf(b) < addressOf(a) ? b : a);
+    const last = parts.reduce((a, b) => addressOf(b) > addressOf(a) ? b : a);
+    const byteLength = addressOf(last) - addressOf(first) + BigInt(last.length);
+    try {
+      runtime.cudaHostRegister(addressOf(first), byteLength, Cuda.hostRegisterDefault);
+    } catch (error) {
+      if (error instanceof HotsetError && error.cause instanceof CudaError) return error.cause.message;
+      throw error;
+    }
+    this.own(() => runtime.cudaHostUnregister(addressOf(first))); // keeps the memory until then
+    this.own(() => runtime.cudaStreamSynchronize(this.copyStream)); // before that: CUDA does not promise to wait
+    return undefined;
   }
 
   /** A new event; one for timing is slightly slower. */

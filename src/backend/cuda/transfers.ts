@@ -1,13 +1,15 @@
 /**
- * Copies between host and device. An upload uses one of two slots: the words are copied to pinned memory, then to the
- * device on the copy stream, then on the device to the target, in the order of the operations. The transfer of the next
- * batch therefore overlaps the work on this one although all batches have the same address, which a recorded step
- * needs. The copy on the device takes microseconds.
+ * Copies between host and device. An upload from any memory uses one of two slots: the words are copied to pinned
+ * memory, then to the device on the copy stream, then on the device to the target, in the order of the operations. The
+ * transfer therefore overlaps earlier operations, those on the target included. An upload from pinned memory, which is
+ * how batches get to a device, is one copy on the copy stream.
  */
+import { addressOf } from "../../../ffi/pointer.ts";
 import { Cuda } from "../../../ffi/cudart.ts";
 import { HotsetError } from "../../errors.ts";
+import type { Upload } from "../backend.ts";
 import type { CudaDevice } from "./device.ts";
-import type { DeviceBuffer, PinnedBuffer } from "./memory.ts";
+import { type DeviceBuffer, own, type PinnedBuffer } from "./memory.ts";
 import { SLOT_BYTES, UPLOAD_SLOTS } from "./sizes.ts";
 
 interface Slot {
@@ -24,6 +26,8 @@ export class Transfers {
   readonly #device: CudaDevice;
   readonly #slots: readonly Slot[];
   #next = 0;
+  /** `Upload`s' event of the one that began last: to be recorded when the next begins. */
+  #lastUsed: Deno.PointerValue = null;
 
   /** Allocates 8 MiB of pinned memory and the same on the device. */
   constructor(device: CudaDevice) {
@@ -42,7 +46,7 @@ export class Transfers {
    * be reused. Throws RangeError if they do not fit, and CudaError.
    */
   upload(source: Uint8Array, target: DeviceBuffer): void {
-    this.#check("upload", source, target);
+    this.#check("upload", source.length, target);
     const { runtime } = this.#device.libraries;
     const { stream, copyStream, counters } = this.#device;
     for (let first = 0; first < source.length; first += SLOT_BYTES) {
@@ -62,11 +66,44 @@ export class Transfers {
   }
 
   /**
+   * Pins the sources, one or more parts of one memory, and what is between them, until the device is disposed. Returns
+   * an upload from each, or why the system refuses to pin them. An upload throws RangeError if its words do not fit.
+   */
+  newUploads(sources: readonly Uint8Array[]): Upload[] | string {
+    return this.#device.pin(sources) ?? sources.map((source) => this.#newUpload(source));
+  }
+
+  #newUpload(source: Uint8Array): Upload {
+    const { libraries: { runtime }, stream, copyStream, counters } = this.#device;
+    const address = addressOf(source);
+    /** Reached when the copy is complete, and when the operations on its target are. */
+    const copied = this.#device.makeEvent(false), used = this.#device.makeEvent(false);
+    let isFirst = true;
+    return {
+      begin: (words, to) => {
+        const target = own(to), bytes = 4 * words;
+        if (bytes > source.length) throw new RangeError(`Cannot upload ${bytes} bytes of ${source.length}`);
+        this.#check("upload", bytes, target);
+        if (this.#lastUsed !== null) runtime.cudaEventRecord(this.#lastUsed, stream);
+        if (isFirst) runtime.cudaEventRecord(used, stream); // the target is zeroed on that stream
+        isFirst = false;
+        this.#lastUsed = used;
+        runtime.cudaStreamWaitEvent(copyStream, used, 0);
+        runtime.cudaMemcpyAsync(target.address, address, BigInt(bytes), Cuda.memcpyHostToDevice, copyStream);
+        runtime.cudaEventRecord(copied, copyStream);
+        runtime.cudaStreamWaitEvent(stream, copied, 0);
+        counters.bytesToDevice += bytes;
+      },
+      wait: () => runtime.cudaEventSynchronize(copied),
+    };
+  }
+
+  /**
    * Fills `target` from the beginning of `source`, after all operations so far. Waits for the copy. Throws RangeError if
    * `source` is shorter, and CudaError, also of earlier operations.
    */
   download(source: DeviceBuffer, target: Uint8Array): void {
-    this.#check("download", target, source);
+    this.#check("download", target.length, source);
     const { runtime } = this.#device.libraries;
     const { stream, counters } = this.#device;
     for (let first = 0; first < target.length; first += SLOT_BYTES) {
@@ -80,10 +117,8 @@ export class Transfers {
     }
   }
 
-  #check(verb: string, bytes: Uint8Array, { label, words }: DeviceBuffer): void {
-    if (bytes.length > 4 * words) {
-      throw new RangeError(`Cannot ${verb} ${bytes.length} bytes: ${label} has ${4 * words}`);
-    }
+  #check(verb: string, bytes: number, { label, words }: DeviceBuffer): void {
+    if (bytes > 4 * words) throw new RangeError(`Cannot ${verb} ${bytes} bytes: ${label} has ${4 * words}`);
     if (this.#device.recording) throw new HotsetError(`Cannot ${verb} ${label}: a recorded sequence may not copy`);
   }
 
