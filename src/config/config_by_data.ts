@@ -1,7 +1,7 @@
 /** Configurations that depend on the data. */
 import { type Preset, resolveConfig, type TrainConfig } from "./config.ts";
 
-/** What a configuration depends on: the features of data, and its size. */
+/** What a configuration depends on: the features of data and its size, and what a run does with it. */
 export interface DataShape {
   /** Number of dense features. */
   readonly denseFeatures: number;
@@ -9,6 +9,12 @@ export interface DataShape {
   readonly tables: number;
   /** Number of train samples; undefined if it is not known, or does not matter because nothing is trained. */
   readonly trainSamples?: number | undefined;
+  /** Number of validation samples, which decide the best checkpoint; undefined like the number of train samples. */
+  readonly validationSamples?: number | undefined;
+  /** True if the run trains the model of another run further; default false. */
+  readonly further?: boolean | undefined;
+  /** True if a function of the program sets the learning rate of each step; default false. */
+  readonly scheduled?: boolean | undefined;
 }
 
 /** The configuration for data; for undefined that of most data, to check options before the data is known. */
@@ -16,6 +22,8 @@ export type ConfigByData = (data?: DataShape) => TrainConfig;
 
 /** Maximum steps of the warm-up of preset `default`, and its maximum share of an epoch. */
 const WARMUP = { steps: 100, share: 0.1 };
+/** Epochs of preset `default` on logs with fewer train samples, where a second one takes seconds and may gain. */
+const SMALL_LOG = { trainSamples: 1_000_000, epochs: 2 };
 
 /** Options of the model that data of pairs must not change; dropout needs MLPs. */
 const MODEL_KEYS = ["model", "bottom", "top", "interaction", "dropout"] as const;
@@ -30,19 +38,27 @@ export function presetFor(preset: Preset, given: Partial<TrainConfig>, data: Dat
 }
 
 /**
- * Like `resolveConfig`, but preset `default` depends on the data: two sparse features alone get preset `pairs` instead,
- * unless options of the model are given, and other data a warm-up for Adagrad, unless its steps are given: without one,
- * the first steps may leave most units of the bottom MLP without effect. The commands train and sweep use it; plan,
- * profile and layout choose the same preset. Throws UsageError like `resolveConfig`.
+ * Like `resolveConfig`, but preset `default` depends on the data. Two sparse features alone get preset `pairs` instead,
+ * unless options of the model are given. For other data, and unless a model is trained further:
+ *
+ * - Adagrad warms up, unless the steps are given or a function sets the rates: without a warm-up, the first steps may
+ *   leave most units of the bottom MLP without effect.
+ * - Fewer than 1,000,000 train samples are trained for 2 epochs, unless their number is given. A second epoch costs
+ *   accuracy on some logs, so it needs validation samples and checkpoints (`save`), of which the best counts.
+ *
+ * The commands train and sweep use it; plan, profile and layout choose the same preset. Throws UsageError like
+ * `resolveConfig`.
  *
  * @example
  * ```ts
  * import assert from "node:assert/strict";
  * import { configByData } from "@hotset/hotset/train";
  *
- * const config = configByData("default", { epochs: 3 }); // trainOn and startRun take it in place of a configuration
- * const { model, warmupSteps } = config({ denseFeatures: 13, tables: 26, trainSamples: 64_000 });
- * assert.deepEqual([model, warmupSteps], ["dlrm", 50]); // a tenth of 500 batches, at most 100
+ * const config = configByData("default", { dim: 8 }); // trainOn and startRun take it in place of a configuration
+ * const data = { denseFeatures: 13, tables: 26, trainSamples: 64_000, validationSamples: 3_200 };
+ * const { model, warmupSteps, epochs } = config(data);
+ * assert.deepEqual([model, warmupSteps, epochs], ["dlrm", 50, 2]); // a tenth of 500 batches, at most 100 steps
+ * assert.equal(config({ ...data, further: true }).epochs, 1);
  * assert.equal(config({ denseFeatures: 0, tables: 2 }).model, "mf");
  * ```
  */
@@ -52,10 +68,18 @@ export function configByData(preset: Preset, given: Partial<TrainConfig> = {}): 
     if (preset !== "default" || data === undefined) return usual;
     const chosen = presetFor(preset, given, data);
     if (chosen !== preset) return resolveConfig(chosen, given);
-    const { optimizer, batchSize } = usual;
-    const { trainSamples } = data;
-    if (trainSamples === undefined || optimizer !== "adagrad" || given.warmupSteps !== undefined) return usual;
-    const batches = Math.ceil(trainSamples / batchSize);
-    return { ...usual, warmupSteps: Math.min(WARMUP.steps, Math.floor(WARMUP.share * batches)) };
+    const { trainSamples, validationSamples = 0, further = false, scheduled = false } = data;
+    if (trainSamples === undefined || further) return usual;
+    const { optimizer, batchSize, save } = usual;
+    const config = { ...usual };
+    if (optimizer === "adagrad" && given.warmupSteps === undefined && !scheduled) {
+      const batches = Math.ceil(trainSamples / batchSize);
+      config.warmupSteps = Math.min(WARMUP.steps, Math.floor(WARMUP.share * batches));
+    }
+    const selects = save && validationSamples > 0;
+    if (trainSamples < SMALL_LOG.trainSamples && given.epochs === undefined && selects) {
+      config.epochs = SMALL_LOG.epochs;
+    }
+    return config;
   };
 }

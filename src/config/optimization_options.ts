@@ -129,6 +129,7 @@ export const OPTIMIZATION_OPTIONS: OptionsOf<OptimizationConfig, Context> = {
   epochs: option("--epochs <n>", "passes over the train split", {
     type: positive,
     default: 1,
+    shown: "1; preset default with fewer than 1,000,000 train samples: 2",
     free: true,
     aliases: [{ flag: "--nepochs" }],
   }),

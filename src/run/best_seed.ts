@@ -47,7 +47,7 @@ export async function trainBestOf(
   await registerIn(options);
   const cache = options.cache ?? cacheOf(options.out);
   const dataset = await ensureDataset(inputs, withinMemory(before, await raw()), cache, named.report);
-  const config = configFor(given, shapeOfData(dataset), named.report);
+  const config = configFor(given, shapeOfData(dataset, options), named.report);
   const seed = await bestSeed(seeds, dataset, config, named);
   return await startRun({ ...config, seed }, dataset, { ...options, claimed: true });
 }

@@ -158,10 +158,7 @@ async function beginRun(
   start: UsableRun | undefined,
 ): Promise<ResultEvent> {
   await inTurn(options, () => expectTrainSamples(dataset));
-  const found = configFor(given, shapeOfData(dataset), options.report);
-  // A model that is trained further has warmed up, and a function decides all rates.
-  const warm = start !== undefined || options.schedule !== undefined;
-  const own = warm ? { ...found, warmupSteps: configBefore(given).warmupSteps } : found;
+  const own = configFor(given, shapeOfData(dataset, options), options.report);
   const plan = await inTurn(options, () => planFor(own, dataset));
   const config = await chooseMode(own, plan, dataset, options.report, options.world);
   await inTurn(options, () => expectRows(config, dataset));

@@ -105,8 +105,9 @@ export async function sweep(
   const limits = places.map(({ given }) => withinMemory(configBefore(given), raw).memoryBytes);
   const dataset = await ensureDataset(inputs, { ...raw, memoryBytes: Math.min(...limits) }, cache, report);
   const notes = new Set<string>();
+  const shape = shapeOfData(dataset, options);
   const placed = places.map(({ given, out, before }): PlacedRun => {
-    const config = configFor(given, shapeOfData(dataset), (event) => event.event === "note" && notes.add(event.text));
+    const config = configFor(given, shape, (event) => event.event === "note" && notes.add(event.text));
     if (before !== undefined) expectSameOptions(before, config, folder);
     return { config, out, before };
   });

@@ -1,7 +1,8 @@
 /** The preset depends on the data, in one place. */
 import assert from "node:assert/strict";
-import { type Preset, resolveConfig, type TrainConfig } from "../../src/config/config.ts";
-import { configByData, presetFor } from "../../src/config/config_by_data.ts";
+import { type Preset, PRESETS, resolveConfig, type TrainConfig } from "../../src/config/config.ts";
+import { configByData, type DataShape, presetFor } from "../../src/config/config_by_data.ts";
+import { demoConfig } from "../../src/run/demo.ts";
 
 const PAIRS = { denseFeatures: 0, tables: 2 };
 
@@ -44,4 +45,26 @@ Deno.test("preset default warms up with Adagrad: a tenth of an epoch, at most 10
   assert.equal(steps("kaggle", { optimizer: "adagrad" }, 12_800), 0);
   assert.equal(steps("default", {}), 0);
   assert.equal(configByData("default")({ denseFeatures: 0, tables: 2, trainSamples: 12_800 }).warmupSteps, 0);
+});
+
+Deno.test("preset default has two epochs on small logs, if the better one can be selected and nothing else is chosen", () => {
+  const small = { denseFeatures: 1, tables: 2, trainSamples: 999_999, validationSamples: 1 };
+  const epochs = (given: Partial<TrainConfig> = {}, data: Partial<DataShape> = {}, preset: Preset = "default") =>
+    configByData(preset, given)({ ...small, ...data }).epochs;
+  assert.equal(epochs(), 2);
+  assert.equal(epochs({}, { trainSamples: 1_000_000 }), 1);
+  assert.equal(epochs({}, { trainSamples: undefined }), 1);
+  assert.equal(epochs({}, { scheduled: true }), 2);
+  assert.equal(epochs({ model: "dcnv2", optimizer: "sgd", batchSize: 1 }), 2);
+  assert.equal(epochs({ epochs: 1 }), 1);
+  assert.equal(epochs({ epochs: 3 }), 3);
+  assert.equal(epochs({}, { validationSamples: 0 }), 1, "no split selects a checkpoint");
+  assert.equal(epochs({ save: false }), 1, "no checkpoint is kept");
+  assert.equal(epochs({}, { further: true }), 1, "the days before were trained already");
+  assert.equal(epochs({}, {}, "kaggle"), 1, "a published model");
+  assert.equal(epochs({}, { denseFeatures: 0, further: true }), PRESETS.pairs.epochs);
+});
+
+Deno.test("the demonstration has one epoch", () => {
+  assert.equal(resolveConfig("default", demoConfig({}, true), {}).epochs, 1);
 });

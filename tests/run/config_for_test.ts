@@ -87,3 +87,42 @@ Deno.test("a new model of preset default warms up; one that is trained further, 
   assert.deepEqual(await train("further", { from: directory.join("new") }), { steps: 0, first: 0.01 });
   assert.deepEqual(await train("function", { schedule: () => 0.5 }), { steps: 0, first: 0.5 });
 });
+
+Deno.test("a small log is trained for two epochs, with a note, however it is trained; further training has one", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory, 1);
+  const small = { ...SMALL, bottom: [4], top: [1] };
+  const config = configByData("default", small);
+  const told: string[] = [];
+  const report = (event: RunEvent) => {
+    if (event.event === "note" && event.text.includes("epochs")) told.push(event.text);
+  };
+  const trained = (out: string) => readRun(out).config.epochs;
+  const { steps } = await startRun(config, dataset, { out: directory.join("new"), report });
+  assert.equal(steps, 2 * 4);
+  assert.equal(trained(directory.join("new")), 2);
+  assert.deepEqual(told.splice(0), [
+    "The log is small (400 train samples), so training takes 2 epochs and keeps the checkpoint that is the best on the " +
+    "validation split; choose --epochs 1 for less time",
+  ]);
+  const inputs = [dataset.directory];
+  await trainBestOf(2, inputs, () => Promise.resolve(RAW), config, { out: directory.join("best"), report });
+  assert.equal(trained(directory.join("best")), 2);
+  const folder = directory.join("sweep");
+  const runs = [1, 2].map((seed) => ({ name: `${seed}`, config: configByData("default", { ...small, seed }) }));
+  await sweep(inputs, RAW, runs, folder, { report });
+  assert.equal(trained(`${folder}/1`), 2);
+  assert.equal(told.splice(0).length, 2, "one for each command");
+  const from = directory.join("new");
+  await trainOn(inputs, RAW, config, { out: directory.join("further"), from, report });
+  assert.equal(trained(directory.join("further")), 1);
+  await sweep(inputs, RAW, runs, directory.join("sweep-further"), { from, report });
+  assert.deepEqual(
+    [1, 2].map((seed) => readRun(directory.join("sweep-further", `${seed}`)).config).map((config) => [
+      config.epochs,
+      config.warmupSteps,
+    ]),
+    [[1, 0], [1, 0]],
+  );
+  assert.deepEqual(told, []);
+});
