@@ -203,11 +203,13 @@ function readingOf(options: LogOptions): Reading {
     throw new UsageError(`Cannot extend the dictionary of ${known.directory}: it is of ${what}; ${remedy}`);
   };
   if (known.steps > 1) refuse("sessions", "train a new model");
-  const unnamed = schema === undefined && (format === "criteo" || format === read.format);
-  if (!unnamed && format !== read.format) refuse(`format ${read.format}, not ${format}`, "leave --format out");
-  const own = unnamed
+  // Criteo's is the format where none is named.
+  if (format !== "criteo" && format !== read.format) {
+    refuse(`format ${read.format}, not ${format}`, "leave --format out");
+  }
+  const own = schema === undefined
     ? withWeight(read.format, withGroup(read.format, read.schema, groupBy), weight)
-    : schemaOf(format, schema, groupBy, weight);
+    : schemaOf(read.format, schema, groupBy, weight);
   if (!sameFeatures(own, read.schema)) refuse("other columns", "leave --schema out");
   if (maxIndRange !== undefined && maxIndRange !== read.maxIndRange) {
     refuse(`range ${read.maxIndRange ?? "of all values"}, not ${maxIndRange}`, "leave --max-ind-range out");

@@ -264,7 +264,9 @@ Deno.test("a log that the model's dictionary cannot encode is refused with the w
   const cases: [Partial<PrepareOptions>, RegExp][] = [
     [{ format: "avazu" }, /it is of format csv, not avazu; leave --format out$/],
     [{ schema: other }, /it is of other columns; leave --schema out$/],
-    [{ maxIndRange: 7 }, /it is of range of all values, not 7; leave --max-ind-range out$/],
+    // Criteo's is the format of options that name none.
+    [{ schema: other, format: "criteo" }, /it is of other columns; leave --schema out$/],
+    [{ maxIndRange: 7, format: "criteo" }, /it is of range of all values, not 7; leave --max-ind-range out$/],
   ];
   for (const [options, reason] of cases) {
     const { schema, ...rest } = { ...raw, ...options };
