@@ -62,7 +62,7 @@ export interface OneDnn extends Gemm {
 
 /** Opens oneDNN. Throws LibraryError that lists every attempt and how to install it. */
 export function openOneDnn(): OneDnn {
-  const { library, version, isa } = open();
+  const { library, version, isa } = opened ??= open();
   return { version, adds: true, avx512: (isa & AVX512) !== 0, gemm: gemmBy(library.dnnl_sgemm) };
 }
 
@@ -71,7 +71,7 @@ export function openOneDnn(): OneDnn {
  * precision. Throws LibraryError if it is not found or the processor has no bf16 instructions.
  */
 export function openOneDnnBf16(): Bf16Gemm {
-  const { library, version, path, isa } = open();
+  const { library, version, path, isa } = opened ??= open();
   const multiply = library.dnnl_gemm_bf16bf16f32;
   if (multiply === null) throw new LibraryError(`Cannot multiply in bf16: ${path} (${version}) cannot`, []);
   if ((isa & BF16) === 0) {
@@ -96,6 +96,9 @@ export function openOneDnnBf16(): Bf16Gemm {
     },
   };
 }
+
+/** What this thread has opened: a run that chooses the library opens it again to compute. */
+let opened: ReturnType<typeof open> | undefined;
 
 function open() {
   const { path, symbols: library } = openLibrary({

@@ -30,7 +30,7 @@ const RUN_SAMPLES = 4096;
 
 /** Shares of the lookups and of the samples that the most popular rows cover. */
 async function coverage(dataset: Dataset, budget: number): Promise<{ lookups: number; samples: number }> {
-  const rows = await RowCounts.of(await dataset.readCountsInParts(), dataset.firstRows);
+  const rows = await RowCounts.of(await dataset.readCounts(), dataset.firstRows);
   const rule = new HotRule(rows, dataset.body.tables.map(() => 1), Math.floor(budget * dataset.rows));
   const map = new HotMap(dataset.firstRows, await rule.select());
   using reader = dataset.reader("train", RUN_SAMPLES);

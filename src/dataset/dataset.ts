@@ -137,13 +137,8 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
     return this.body.splits[split].samples;
   }
 
-  /** Exact number of lookups of every row in the train split, (rows). */
-  readCounts(): Uint32Array {
-    return this.#artifact.readInto(COUNTS_FILE, new Uint32Array(this.rows));
-  }
-
-  /** The same, in parts between which the event loop turns. */
-  async readCountsInParts(): Promise<Uint32Array> {
+  /** Exact number of lookups of every row in the train split, (rows). The event loop turns between parts of them. */
+  async readCounts(): Promise<Uint32Array> {
     using file = this.#artifact.open(COUNTS_FILE);
     const counts = new Uint32Array(this.rows);
     for (let row = 0; row < this.rows; row += COUNTS_AT_ONCE) {
@@ -177,7 +172,7 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
   /** Share of the train split's lookups with a value too rare for its own row, by table. */
   async rareShares(): Promise<readonly number[]> {
     if (this.steps > 1) return this.body.tables.map(() => 0); // row 0 is that of steps before a short session
-    const counts = await this.readCountsInParts();
+    const counts = await this.readCounts();
     const shares: number[] = [];
     for (let t = 0, row = 0; t < this.tables; t++) {
       const rare = counts[row];

@@ -4,7 +4,7 @@ import { Artifact, type ArtifactCheck, type FileReader } from "../storage/artifa
 import type { Dataset } from "../dataset/dataset.ts";
 import { MAX_ROWS } from "../dataset/dataset_encoding.ts";
 import { HotsetError, UsageError } from "../errors.ts";
-import { readHotRows } from "../profile/profile.ts";
+import { expectBuiltFrom, readHotRows } from "../profile/profile.ts";
 import { Batch, batchSections, type BatchShape, findShapeFault } from "./batch.ts";
 import { maxRecordBytes } from "./batch_record.ts";
 import { BatchUnpacker } from "./batch_unpacker.ts";
@@ -155,10 +155,7 @@ export class Layout implements Disposable {
 
   /** Throws HotsetError unless this layout was built from the dataset. */
   expectDataset(dataset: Dataset): void {
-    if (this.body.dataset === dataset.id && this.body.rows === dataset.rows) return;
-    throw new HotsetError(
-      `Cannot use layout ${this.directory}: it was not made from dataset ${dataset.directory}; build it again`,
-    );
+    expectBuiltFrom(dataset, "layout", this);
   }
 
   /**

@@ -136,12 +136,20 @@ export class Profile {
 
   /** Throws HotsetError unless this profile was built from the dataset. */
   expectDataset(dataset: Dataset): void {
-    const { dataset: id, rows } = this.body;
-    if (id === dataset.id && rows === dataset.rows) return;
-    throw new HotsetError(
-      `Cannot use profile ${this.directory}: it was not made from dataset ${dataset.directory}; build it again`,
-    );
+    expectBuiltFrom(dataset, "profile", this);
   }
+}
+
+/** Throws HotsetError unless a profile or a layout was built from the dataset. */
+export function expectBuiltFrom(
+  dataset: Dataset,
+  kind: "profile" | "layout",
+  { directory, body }: { readonly directory: string; readonly body: Pick<ProfileBody, "dataset" | "rows"> },
+): void {
+  if (body.dataset === dataset.id && body.rows === dataset.rows) return;
+  throw new HotsetError(
+    `Cannot use ${kind} ${directory}: it was not made from dataset ${dataset.directory}; build it again`,
+  );
 }
 
 /** Reads `count` hot rows of an artifact and checks that they ascend and lie below `rows`. */

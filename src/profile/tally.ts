@@ -92,7 +92,7 @@ export class RowCounts {
 
   /** Those of a dataset's train split, exactly. */
   static async ofTrainSplit(dataset: Dataset): Promise<RowCounts> {
-    return await RowCounts.of(await dataset.readCountsInParts(), dataset.firstRows);
+    return await RowCounts.of(await dataset.readCounts(), dataset.firstRows);
   }
 
   /** By table, how many of these global rows, which ascend, it has, and the accesses to them. */

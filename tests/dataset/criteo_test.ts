@@ -39,7 +39,7 @@ Deno.test({
     const train = rows.slice(0, dataset.samples("train"));
     assert.deepEqual(labelsOf(dataset, "train"), train.map((r) => Number(r[0])));
     const ids = idsOf(dataset, "train");
-    const counts = dataset.readCounts();
+    const counts = await dataset.readCounts();
     for (let t = 0; t < 26; t++) {
       const frequency = new Map<number, number>();
       const values = train.map((r) => r[14 + t] === "" ? 0 : parseInt(r[14 + t], 16));

@@ -145,7 +145,7 @@ Deno.test("a generated log prepares to the same samples as the dataset generated
       pairs.set(key, directIds[s][t][0]);
     }
   }
-  assert.equal(direct.readCounts().reduce((a, b) => a + b, 0), direct.body.splits.train.lookups);
+  assert.equal((await direct.readCounts()).reduce((a, b) => a + b, 0), direct.body.splits.train.lookups);
 });
 
 Deno.test("same seed, same bytes; another seed, others", async () => {
@@ -259,7 +259,7 @@ Deno.test("mlperf-dcnv2: 214 lookups a sample, of which those behind the first o
     }
   }
   assert.ok(repeated > 1000);
-  assert.deepEqual(several.readCounts(), counts);
+  assert.deepEqual(await several.readCounts(), counts);
   assert.deepEqual(several.body.generated, one.body.generated);
   await assert.rejects(
     () => writeCriteoLog(directory.join("log"), { ...options, shape: "mlperf-dcnv2" }),

@@ -31,7 +31,7 @@ Deno.test("ids follow falling frequency, ties follow the value", async () => {
   assert.deepEqual(ids, [1, 2, 3, 2, 1, 1, 4], "0000000c and c are one value");
   assert.equal(dataset.body.tables[0].rows, 5);
   assert.equal(dataset.body.tables[1].rows, 2, "an empty field is a value of its own");
-  assert.deepEqual([...dataset.readCounts().subarray(0, 7)], [0, 3, 2, 1, 1, 0, 7]);
+  assert.deepEqual([...(await dataset.readCounts()).subarray(0, 7)], [0, 3, 2, 1, 1, 0, 7]);
   assert.deepEqual(dataset.firstRows[1], 5);
 });
 
@@ -39,7 +39,7 @@ Deno.test("values below the minimum frequency share row 0 and its count", async 
   using directory = new TemporaryDirectory();
   const { dataset, ids } = await firstTable(directory, ["1", "2", "2", "3", "4", "4", "4"], { minFrequency: 2 });
   assert.deepEqual(ids, [0, 2, 2, 0, 1, 1, 1]);
-  assert.deepEqual([...dataset.readCounts().subarray(0, 3)], [2, 3, 2]);
+  assert.deepEqual([...(await dataset.readCounts()).subarray(0, 3)], [2, 3, 2]);
 });
 
 Deno.test("an index range takes hexadecimal values modulo it", async () => {
@@ -74,7 +74,7 @@ Deno.test("splits follow the order, unseen values get id 0 and only the train sp
   assert.deepEqual(idsOf(dataset, "train").map((r) => r[0][0]), [1, 1, 2, 1, 2]);
   assert.deepEqual(idsOf(dataset, "validation").map((r) => r[0][0]), [0, 2]);
   assert.deepEqual(idsOf(dataset, "test").map((r) => r[0][0]), [0, 0, 1]);
-  assert.deepEqual([...dataset.readCounts().subarray(0, 3)], [0, 3, 2]);
+  assert.deepEqual([...(await dataset.readCounts()).subarray(0, 3)], [0, 3, 2]);
 });
 
 Deno.test("test files become the test split; globs, gzip and several files keep the order", async () => {
@@ -124,7 +124,7 @@ Deno.test("csv: columns by name, quotes, text values, bags", async () => {
   assert.deepEqual(idsOf(dataset, "train"), [[[2], [1, 2, 1]], [[1], []], [[1], [2, 1]]]);
   assert.deepEqual(denseOf(dataset, "train"), [[-2.5], [0], [1000]]);
   assert.deepEqual(labelsOf(dataset, "train"), [1, 0, 0]);
-  assert.deepEqual([...dataset.readCounts()], [0, 2, 1, 0, 3, 2]);
+  assert.deepEqual([...await dataset.readCounts()], [0, 2, 1, 0, 3, 2]);
   assert.deepEqual(dataset.body.splits.train, { samples: 3, lookups: 8 });
   using reader = dataset.reader("train", 3);
   assert.deepEqual([...reader.read(2, 1).indices], [1, 5, 4], "bags are found from any sample on");
@@ -145,7 +145,7 @@ Deno.test("bags with an index range and a minimum frequency", async () => {
   assert.deepEqual(idsOf(hashed, "train"), [[[2, 1]], [[1, 2, 1]], [[]]]); // 1 2 | 2 1 2
   const frequent = await prepareDataset({ ...options, maxIndRange: 5, minFrequency: 3 });
   assert.deepEqual(idsOf(frequent, "train"), [[[0, 1]], [[1, 0, 1]], [[]]]);
-  assert.deepEqual([...frequent.readCounts()], [2, 3]);
+  assert.deepEqual([...await frequent.readCounts()], [2, 3]);
 });
 
 slowTest("the order is kept and the bytes are the same with any number of threads", async () => {

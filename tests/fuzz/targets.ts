@@ -127,7 +127,7 @@ function manifests(path: Path): Target[] {
 const READERS: Record<ArtifactKind, (directory: string) => void> = {
   dataset(directory) {
     const dataset = Dataset.open(directory);
-    dataset.readCounts();
+    for (let t = 0; t < dataset.tables; t++) for (const _ of dataset.countsOf(t));
     for (const split of SPLITS) {
       using reader = dataset.reader(split, SAMPLES_AT_ONCE);
       for (let first = 0; first < reader.samples; first += SAMPLES_AT_ONCE) {

@@ -13,7 +13,7 @@ for (const bags of [false, true]) {
     const dataset = tinyDataset(directory.path, options);
     const log = new AccessLog(dataset, 1);
     await log.growTo(100, silent);
-    assert.deepEqual(log.counts, dataset.readCounts());
+    assert.deepEqual(log.counts, await dataset.readCounts());
   });
 }
 

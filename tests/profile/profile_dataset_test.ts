@@ -64,7 +64,7 @@ for (const bags of [false, true]) {
     using directory = new TemporaryDirectory();
     const dataset = skewedDataset(bags);
     const { body, hotRows } = await profiler(directory, dataset)({});
-    const counts = dataset.readCounts();
+    const counts = await dataset.readCounts();
     const used = body.tables.map(({ rows }, t) =>
       counts.subarray(dataset.firstRows[t], dataset.firstRows[t] + rows).filter((count) => count > 0).length
     );
@@ -143,7 +143,7 @@ slowTest("any budget works: small tables are whole in twice their bytes, below t
   using directory = new TemporaryDirectory();
   const dataset = skewedDataset();
   const profile = profiler(directory, dataset);
-  const counts = dataset.readCounts();
+  const counts = await dataset.readCounts();
   const twice = 2 * SMALL_ROWS * 64;
   for (const sampleRate of [undefined, 5]) {
     const whole = async (hotMemory: number) =>
@@ -220,7 +220,7 @@ Deno.test("a sampled profile stays within the budget and reports its estimate ag
   const { low, value, high } = body.hotBytesEstimate;
   assert.ok(low <= value && value <= high && high <= 1_200_000);
   assert.equal(progress.at(-1), 1);
-  const counts = dataset.readCounts();
+  const counts = await dataset.readCounts();
   for (const t of [1, 2, 4]) {
     const { rows, accesses, exact } = body.tables[t];
     const first = dataset.firstRows[t];

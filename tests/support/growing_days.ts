@@ -147,7 +147,7 @@ export async function growingDays(format: keyof typeof FORMATS, days: number, ex
     for (const sample of samples.slice(0, train)) {
       of(sample).forEach((ids, t) => ids.forEach((id) => counts[dataset.firstRows[t] + id]++));
     }
-    assert.deepEqual(dataset.readCounts(), counts);
+    assert.deepEqual(await dataset.readCounts(), counts);
     assert.deepEqual(historiesOf(dataset), expected.history, `day ${day}`);
     // A number belongs to one value for ever.
     for (const [t, values] of expected.values.entries()) {

@@ -52,7 +52,7 @@ function nameOf(dataset: Dataset): string {
 
 /** The sections of a page about a profile. */
 export async function profileSections(body: ProfileBody, dataset: Dataset): Promise<Section[]> {
-  const counts = await RowCounts.of(await dataset.readCountsInParts(), dataset.firstRows);
+  const counts = await RowCounts.of(await dataset.readCounts(), dataset.firstRows);
   return [await coverageSection(body), await tablesSection(body), await popularitySection(body, counts)];
 }
 
