@@ -58,7 +58,7 @@ export function expectPlacement(config: PlacementConfig, world?: MpiWorld): void
   const only = onlyOnDevice(config);
   const onCpu = mode === "cpu" || device === "cpu" || (world !== undefined && device === "auto");
   if (only !== undefined && onCpu) {
-    throw new UsageError(`Cannot use ${only} on the CPU: it applies to GPUs only; leave it out, or train on one`);
+    throw new UsageError(`Cannot use ${only} on the CPU: it applies to GPUs only; leave it out`);
   }
   const { blas, precision } = config;
   if (onCpu && precision === "bf16" && blas !== "auto" && blas !== "onednn") {

@@ -41,7 +41,7 @@ export class Terminal implements Disposable {
   #stage = { name: "", since: 0 };
   #lastLine = 0;
   #remaining = { key: "", time: new RemainingTime() };
-  /** What training reported last. */
+  /** What training reported last, since its layout. */
   #training: Progress["training"];
 
   /** Receives events; bind it as a Report. */
@@ -77,6 +77,9 @@ export class Terminal implements Disposable {
             `(${seconds(event.seconds)})`,
         );
       case "layout":
+        // Training that follows may be that of another run.
+        this.#training = undefined;
+        this.#remaining = { key: "", time: new RemainingTime() };
         return this.line(
           `Layout: ${count(event.hotBatches)} hot and ${count(event.coldBatches)} cold batches, ` +
             `${percent(event.hotSampleShare)} of the samples hot (${seconds(event.seconds)})`,
