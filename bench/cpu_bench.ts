@@ -65,6 +65,9 @@ const openBlas = await openHost(await cpuOptions("openblas")).catch((error) => {
   console.error(`Skipped: everything with OpenBLAS, and with it the limit of matrix products: ${error.message}`);
 });
 
+const oneDnn = await openHost(await cpuOptions("onednn")).catch((error) => {
+  console.error(`Skipped: the interaction with oneDNN: ${error.message}`);
+});
 const onnxRuntime = await openHost(await cpuOptions("ort")).catch((error) => {
   console.error(`Skipped: everything with ONNX Runtime: ${error.message}`);
 });
@@ -109,17 +112,20 @@ for (const [gemm, host] of [["OpenBLAS", openBlas], ["ONNX Runtime", onnxRuntime
   }
 }
 
-for (const dim of [16, 64]) {
-  const shape = { kind: "dot", bottom: true, tables: TABLES, dim } as const;
-  const pairs = TABLES * (TABLES + 1) / 2;
-  const [bottom, dBottom] = [dim, dim].map((width) => allocate(wasm, SAMPLES * width));
-  const [pooled, dPooled] = [dim, dim].map((width) => allocate(wasm, SAMPLES * TABLES * width));
-  const [output, dOutput] = [0, 1].map(() => allocate(wasm, SAMPLES * (dim + pairs)));
-  const group = `interaction, dim ${dim}`;
-  const work = 2 * SAMPLES * pairs * dim;
-  bench(group, "forward", flops(work), () => wasm.interact(shape, SAMPLES, bottom, pooled, output));
-  const backward = () => wasm.interactBackward(shape, SAMPLES, { bottom, pooled, dOutput, dBottom, dPooled });
-  bench(group, "backward", flops(2 * work), backward);
+for (const [name, host] of [["oneDNN", oneDnn], ["WASM", wasm]] as const) {
+  if (host === undefined) continue;
+  for (const dim of [16, 64]) {
+    const shape = { kind: "dot", bottom: true, tables: TABLES, dim } as const;
+    const pairs = TABLES * (TABLES + 1) / 2;
+    const [bottom, dBottom] = [dim, dim].map((width) => allocate(host, SAMPLES * width));
+    const [pooled, dPooled] = [dim, dim].map((width) => allocate(host, SAMPLES * TABLES * width));
+    const [output, dOutput] = [0, 1].map(() => allocate(host, SAMPLES * (dim + pairs)));
+    const group = `interaction, dim ${dim}`;
+    const work = 2 * SAMPLES * pairs * dim;
+    bench(group, `forward, ${name}`, flops(work), () => host.interact(shape, SAMPLES, bottom, pooled, output));
+    const backward = () => host.interactBackward(shape, SAMPLES, { bottom, pooled, dOutput, dBottom, dPooled });
+    bench(group, `backward, ${name}`, flops(2 * work), backward);
+  }
 }
 
 const header = allocate(wasm, HEADER_WORDS);

@@ -22,6 +22,23 @@ export interface Gemm<Matrix extends Float32Array | Uint16Array = Float32Array> 
     c: Float32Array,
     add?: boolean,
   ): void;
+  /**
+   * Binds row-major `c[i] = a[i] op(b[i])` for i < count: c[i] (m, n) and inner length k, the matrices of each array one
+   * after the other. The result computes the products of what the arrays then hold. Undefined if many small products take
+   * as many calls. Throws RangeError if an array is shorter than its matrices.
+   */
+  readonly bindMany?:
+    | ((
+      count: number,
+      transposeB: boolean,
+      m: number,
+      n: number,
+      k: number,
+      a: Matrix,
+      b: Matrix,
+      c: Float32Array,
+    ) => () => void)
+    | undefined;
 }
 
 /** Throws RangeError unless arrays hold their matrices: libraries read and write by address. */

@@ -2,7 +2,7 @@
 import { declare, definitionOf, optional } from "./declare.ts";
 import { type Bf16Gemm, checkMatrices, type Gemm } from "./gemm.ts";
 import { homebrewFolders, LibraryError, openLibrary } from "./library.ts";
-import { OneDnnMatmul } from "./onednn_matmul.ts";
+import { bindManyTo, OneDnnMatmul } from "./onednn_matmul.ts";
 import { OneDnnPrimitives, PRIMITIVE_SYMBOLS } from "./onednn_primitives.ts";
 import { OneDnnRounding } from "./onednn_rounding.ts";
 
@@ -63,7 +63,10 @@ export interface OneDnn extends Gemm {
 /** Opens oneDNN. Throws LibraryError that lists every attempt and how to install it. */
 export function openOneDnn(): OneDnn {
   const { library, version, isa } = opened ??= open();
-  return { version, adds: true, avx512: (isa & AVX512) !== 0, gemm: gemmBy(library.dnnl_sgemm) };
+  const avx512 = (isa & AVX512) !== 0;
+  const primitives = avx512 ? OneDnnPrimitives.open(library) : undefined; // others have no kernel for small products
+  const bindMany = primitives && bindManyTo(primitives);
+  return { version, adds: true, avx512, bindMany, gemm: gemmBy(library.dnnl_sgemm) };
 }
 
 /**

@@ -57,9 +57,11 @@ type Functions = { [Name in keyof Symbols]: Exclude<Symbols[Name], null> };
 const CPU = 1;
 const IN_ORDER = 1;
 const TYPES = { bf16: 2, fp32: 3 };
+/** DNNL_ARG_SRC, DNNL_ARG_WEIGHTS and DNNL_ARG_DST. */
+const [LEFT, RIGHT, RESULT] = [1n, 33n, 17n];
 const MOST_DIMENSIONS = 12;
 /** More than sizeof(dnnl_memory_desc_t), 696, and sizeof(dnnl_matmul_desc_t). */
-export const DESCRIPTION_BYTES = 8192;
+const DESCRIPTION_BYTES = 8192;
 
 /** A primitive with its operands. */
 export interface Primitive {
@@ -89,12 +91,47 @@ export class OneDnnPrimitives {
 
   /** Describes a matrix, whose values of a column are next to each other if it is transposed. */
   matrix(type: keyof typeof TYPES, rows: number, columns: number, transposed = false): Uint8Array<ArrayBuffer> {
+    return this.#values(type, [rows, columns], transposed ? [1, rows] : [columns, 1]);
+  }
+
+  /** Describes `count` such matrices, one after the other. */
+  matrices(
+    type: keyof typeof TYPES,
+    count: number,
+    rows: number,
+    columns: number,
+    transposed = false,
+  ): Uint8Array<ArrayBuffer> {
+    return this.#values(type, [count, rows, columns], [rows * columns, ...transposed ? [1, rows] : [columns, 1]]);
+  }
+
+  #values(type: keyof typeof TYPES, sizes: number[], strides: number[]): Uint8Array<ArrayBuffer> {
     const description = new Uint8Array(DESCRIPTION_BYTES);
-    const sizes = new BigInt64Array(MOST_DIMENSIONS), strides = new BigInt64Array(MOST_DIMENSIONS);
-    sizes.set([BigInt(rows), BigInt(columns)]);
-    strides.set(transposed ? [1n, BigInt(rows)] : [BigInt(columns), 1n]);
-    check(this.functions.dnnl_memory_desc_init_by_strides(description, 2, sizes, TYPES[type], strides));
+    const [wideSizes, wideStrides] = [sizes, strides].map((words) => {
+      const wide = new BigInt64Array(MOST_DIMENSIONS);
+      wide.set(words.map(BigInt));
+      return wide;
+    });
+    check(
+      this.functions.dnnl_memory_desc_init_by_strides(description, sizes.length, wideSizes, TYPES[type], wideStrides),
+    );
     return description;
+  }
+
+  /** The product of described matrices, the operands 0 and 1, to operand 2. */
+  product(
+    left: Uint8Array<ArrayBuffer>,
+    right: Uint8Array<ArrayBuffer>,
+    result: Uint8Array<ArrayBuffer>,
+    attributes: Deno.PointerValue = null,
+  ): Primitive {
+    const { functions, engine } = this;
+    const operation = new Uint8Array(DESCRIPTION_BYTES);
+    check(functions.dnnl_matmul_desc_init(operation, left, right, null, result));
+    const description = created((handle) =>
+      functions.dnnl_primitive_desc_create(handle, operation, attributes, engine, null)
+    );
+    return this.primitive(description, [[LEFT, left], [RIGHT, right], [RESULT, result]]);
   }
 
   /** The primitive of a description, with operands by key (DNNL_ARG). */

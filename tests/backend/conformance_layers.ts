@@ -19,6 +19,20 @@ const INTERACTIONS: Pick<InteractionShape, "kind" | "bottom">[] = [
   { kind: "dot", bottom: false },
 ];
 
+/** Samples, tables and dim. */
+const INTERACTION_SIZES = [
+  [1, 1, 1],
+  [2, 3, 5],
+  [5, 2, 4],
+  [3, 26, 16],
+  [4, 7, 17],
+  [0, 3, 4],
+  [32, 26, 16],
+  [67, 16, 17],
+  [33, 26, 64],
+  [3, 300, 5],
+];
+
 /** Registers them. */
 export function layerTests(test: Register): void {
   test("linear and its gradients", (pair) => {
@@ -289,7 +303,7 @@ export function layerTests(test: Register): void {
   test("interaction and its gradients", (pair) => {
     const random = new Random(4);
     for (const form of INTERACTIONS) {
-      for (const [samples, tables, dim] of [[1, 1, 1], [2, 3, 5], [5, 2, 4], [3, 26, 16], [4, 7, 17], [0, 3, 4]]) {
+      for (const [samples, tables, dim] of INTERACTION_SIZES) {
         const shape = { ...form, tables, dim };
         const width = interactionWidth(shape);
         const what = `${form.kind} interaction ${

@@ -165,6 +165,7 @@ function* cases(): Generator<Case> {
     yield* rowsThatMove(width);
     for (const optimizer of OPTIMIZER_NAMES) yield* updates(width, optimizer);
   }
+  yield* interactions(12, "dot", 26, 33); // enough for products of a library, and one sample more
   yield losses();
 }
 
@@ -284,25 +285,24 @@ function* machines(dim: number, degree: 1 | 2): Generator<Case> {
   });
 }
 
-function* interactions(dim: number, kind: InteractionKind): Generator<Case> {
-  const tables = 3;
+function* interactions(dim: number, kind: InteractionKind, tables = 3, samples = SAMPLES): Generator<Case> {
   const shape = { kind, bottom: true, tables, dim };
-  const words = SAMPLES * interactionWidth(shape);
-  const inputs = { bottom: operand(powers(SAMPLES * dim)), pooled: operand(powers(SAMPLES * tables * dim)) };
+  const words = samples * interactionWidth(shape);
+  const inputs = { bottom: operand(powers(samples * dim)), pooled: operand(powers(samples * tables * dim)) };
   yield define({
-    what: `${kind} interaction, dim ${dim}`,
+    what: `${kind} interaction, dim ${dim}, ${tables} tables`,
     operands: { ...inputs, output: output(words) },
     inputs: ["bottom", "pooled"],
-    run: (backend, b) => backend.interact(shape, SAMPLES, b.bottom, b.pooled, b.output),
+    run: (backend, b) => backend.interact(shape, samples, b.bottom, b.pooled, b.output),
   });
   yield define({
-    what: `gradients of ${kind} interaction, dim ${dim}`,
+    what: `gradients of ${kind} interaction, dim ${dim}, ${tables} tables`,
     operands: {
       ...{ ...inputs, dOutput: operand(powers(words)) },
-      ...{ dBottom: output(SAMPLES * dim), dPooled: output(SAMPLES * tables * dim) },
+      ...{ dBottom: output(samples * dim), dPooled: output(samples * tables * dim) },
     },
     inputs: ["bottom", "pooled", "dOutput"],
-    run: (backend, b) => backend.interactBackward(shape, SAMPLES, b),
+    run: (backend, b) => backend.interactBackward(shape, samples, b),
   });
 }
 

@@ -25,6 +25,7 @@ import { HotsetError } from "../../errors.ts";
 import { bytes } from "../../format.ts";
 import { type HostBuffer, HostMemory } from "../host_memory.ts";
 import { at, atOrNull, CpuBuffer, floats, integers } from "./cpu_buffer.ts";
+import { DotInteraction } from "./dot_interaction.ts";
 import { packFar, poolFar, unpackFar, updateRowsFar } from "./far_rows.ts";
 import { alignKernelMemory, type KernelMemory, takeKernelMemory } from "./kernel_memory.ts";
 import { type Library, type Products, productsBy } from "./products.ts";
@@ -43,6 +44,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
   readonly #memory: KernelMemory;
   readonly #kernels: Kernels;
   readonly #products: Products;
+  readonly #dots: DotInteraction;
   #scratch: CpuBuffer;
 
   /** Uses the kernel memory that all ranks of the process share; without a library the WASM kernels multiply. */
@@ -51,7 +53,10 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     this.blas = blas;
     this.#memory = memory;
     this.#kernels = instantiateKernels(memory.memory);
-    this.#products = productsBy(library, this.#kernels, (bytes) => this.#takeScratch(bytes), fixedWeights);
+    const takeScratch = (bytes: number) => this.#takeScratch(bytes);
+    this.#products = productsBy(library, this.#kernels, takeScratch, fixedWeights);
+    const gemm = library?.precision === "bf16" ? library.narrow : library?.gemm;
+    this.#dots = new DotInteraction(this.#kernels, gemm?.bindMany, takeScratch);
     this.addsProducts = library?.gemm.adds === true;
     this.name = `cpu (${this.#products.name})`;
     this.#scratch = this.#takeScratch(0);
@@ -160,24 +165,15 @@ export class CpuBackend extends HostMemory implements PagedBackend {
 
   interact(shape: InteractionShape, samples: number, bottom: Buffer | undefined, pooled: Buffer, output: Buffer): void {
     const { kind, tables, dim } = shape;
-    if (kind === "cat") {
-      this.#kernels.interactCat(samples, tables, dim, at(bottom!), at(pooled), at(output));
-    } else {
-      const scratch = this.#scratchOf(this.#kernels.interactScratchBytes(tables, dim));
-      this.#kernels.interactDot(samples, tables, dim, atOrNull(bottom), at(pooled), at(output), scratch);
-    }
+    if (kind === "dot") this.#dots.forward(shape, samples, bottom, pooled, output);
+    else this.#kernels.interactCat(samples, tables, dim, at(bottom!), at(pooled), at(output));
   }
 
   interactBackward(shape: InteractionShape, samples: number, buffers: InteractionGradients): void {
     const { kind, tables, dim } = shape;
-    const { bottom, pooled, dOutput, dBottom, dPooled } = buffers;
-    if (kind === "cat") {
-      this.#kernels.interactCatBackward(samples, tables, dim, at(dOutput), at(dBottom!), at(dPooled));
-    } else {
-      const scratch = this.#scratchOf(this.#kernels.interactScratchBytes(tables, dim));
-      const [b, p, g] = [atOrNull(bottom), at(pooled), at(dOutput)];
-      this.#kernels.interactDotBackward(samples, tables, dim, b, p, g, atOrNull(dBottom), at(dPooled), scratch);
-    }
+    if (kind === "dot") return this.#dots.backward(shape, samples, buffers);
+    const { dOutput, dBottom, dPooled } = buffers;
+    this.#kernels.interactCatBackward(samples, tables, dim, at(dOutput), at(dBottom!), at(dPooled));
   }
 
   factorise(shape: MachineShape, samples: number, pooled: Buffer, bias: Buffer, y: Buffer): void {

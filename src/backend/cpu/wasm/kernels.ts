@@ -112,8 +112,12 @@ export interface Kernels {
 
   /** Bytes of scratch for the dot interaction, forward and backward. */
   interactScratchBytes(tables: number, dim: number): number;
-  /** bottom (samples, dim), or NO_ADDRESS, and pooled (samples, tables, dim) to output (samples, interactionWidth). */
+  /**
+   * bottom (samples, dim), or NO_ADDRESS, and pooled (samples, tables, dim) to output (samples, interactionWidth), of
+   * `samples` samples from `first` on.
+   */
   interactDot(
+    first: number,
     samples: number,
     tables: number,
     dim: number,
@@ -126,6 +130,7 @@ export interface Kernels {
    * Gradients of `interactDot`: dBottom (samples, dim), NO_ADDRESS if bottom is, and dPooled (samples, tables, dim).
    */
   interactDotBackward(
+    first: number,
     samples: number,
     tables: number,
     dim: number,
@@ -135,6 +140,49 @@ export interface Kernels {
     dBottom: Address,
     dPooled: Address,
     scratch: Address,
+  ): void;
+  /**
+   * The bottom and pooled vectors of the samples from `first` on to vectors (samples, tables + 1, dim). This function and
+   * the next three surround products of a library with the dot interaction of a block of samples.
+   */
+  packVectors(
+    first: number,
+    samples: number,
+    tables: number,
+    dim: number,
+    bottom: Address,
+    pooled: Address,
+    vectors: Address,
+  ): void;
+  /** The rows of output from `first` on, of products (samples, tables + 1, tables + 1): their lower triangles. */
+  unpackProducts(
+    first: number,
+    samples: number,
+    tables: number,
+    dim: number,
+    bottom: Address,
+    products: Address,
+    output: Address,
+  ): void;
+  /** The rows of dOutput from `first` on to gradients (samples, tables + 1, tables + 1), which are symmetric. */
+  packGradients(
+    first: number,
+    samples: number,
+    tables: number,
+    dim: number,
+    dOutput: Address,
+    gradients: Address,
+  ): void;
+  /** dBottom and dPooled from `first` on, of dVectors (samples, tables + 1, dim) and of what dOutput passes on. */
+  unpackGradients(
+    first: number,
+    samples: number,
+    tables: number,
+    dim: number,
+    dVectors: Address,
+    dOutput: Address,
+    dBottom: Address,
+    dPooled: Address,
   ): void;
   /** bottom (samples, dim) and pooled (samples, tables, dim) to output (samples, (tables + 1) dim). */
   interactCat(

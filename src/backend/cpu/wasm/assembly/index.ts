@@ -7,6 +7,7 @@ export { roundToBf16 } from "./bf16";
 export { dropout } from "./dropout";
 export { factorise, factoriseBackward } from "./factorise";
 export { interactCat, interactCatBackward, interactDot, interactDotBackward, interactScratchBytes } from "./interaction";
+export { packGradients, packVectors, unpackGradients, unpackProducts } from "./interaction_matrices";
 export { loss } from "./loss";
 export { multiplyAdd, multiplyAddBackward } from "./multiply_add";
 export { add, scale, squares, updateWeights } from "./dense";
