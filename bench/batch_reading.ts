@@ -1,11 +1,11 @@
 /**
- * Times the reading of batches from a layout as in training, without a device: reading the record from the page cache,
- * decoding, validation, and the copy to the memory from which a device is fed.
+ * Times the parts of reading batches from a layout as in training, without a device: reading the record from the page
+ * cache, decoding, validation, and the copy to the memory from which a device is fed if a slot is not. What a whole step
+ * needs of the host is in cuda_host_bench.ts.
  *
  *     deno run -A bench/batch_reading.ts [--batch-sizes 128,2048,65536] [--samples N] [--folder DIR] [--json]
  *
- * Under `deno bench` it reads a few small batches. Other work on the machine only adds to a time, so the minimum of
- * several repetitions is reported.
+ * Other work on the machine only adds to a time, so the minimum of several repetitions is reported.
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -123,15 +123,14 @@ function timeText({ batchSize, kind, bytesPerSample, ...parts }: ReadingTime): s
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
-      "batch-sizes": { type: "string" },
-      samples: { type: "string" },
+      "batch-sizes": { type: "string", default: "128,2048,65536" },
+      samples: { type: "string", default: String(KAGGLE_STEPS.samples) },
       folder: { type: "string", default: join("hotset", "bench") },
       json: { type: "boolean", default: false },
     },
   });
-  const samples = Number(values.samples ?? (import.meta.main ? KAGGLE_STEPS.samples : 20_000));
-  const dataset = await stepDataset(values.folder, { ...KAGGLE_STEPS, samples });
-  const sizes = (values["batch-sizes"] ?? (import.meta.main ? "128,2048,65536" : "128,2048")).split(",").map(Number);
+  const dataset = await stepDataset(values.folder, { ...KAGGLE_STEPS, samples: Number(values.samples) });
+  const sizes = values["batch-sizes"].split(",").map(Number);
   if (!values.json) {
     const heads = ["read", "decode", "check", "copy", "readBatch", "ahead"].map((head) => head.padStart(9)).join(" ");
     console.log(`${"".padEnd(12)} ${heads}`);
@@ -146,5 +145,4 @@ async function main(): Promise<void> {
   }
 }
 
-// The parts are timed in one pass, so `deno bench` runs this file without its own clock.
-if (Deno.mainModule === import.meta.url) await main();
+if (import.meta.main) await main();
