@@ -42,7 +42,7 @@
  * const { logloss } = await resumeRun(options);
  * assert(logloss < 0.7);
  *
- * assert.equal(readRun(run.out).config.epochs, 1);
+ * assert.equal(readRun(run.out).config.epochs, 2); // a small log is trained twice
  * assert.equal((await reproduceRun(run.out, report)).equal, true);
  * Deno.removeSync(folder, { recursive: true });
  * ```

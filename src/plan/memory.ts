@@ -5,6 +5,7 @@ import type { BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { TALLY_BYTES } from "../profile/tally.ts";
 import { countMemory } from "../ranks/count_memory.ts";
+import { rankThreads } from "../ranks/rank_threads.ts";
 import { PLAN_BYTES } from "../ranks/tier.ts";
 
 /** What determines a run's memory. */
@@ -59,9 +60,9 @@ export interface MemoryPlan extends Placement {
   readonly device: number;
 }
 
-/** Measured in small runs: the process with its libraries and threads, and each worker beyond the first rank. */
-const PROCESS_BYTES = 196 * 2 ** 20;
-const WORKER_BYTES = 36 * 2 ** 20;
+/** Measured in small runs: the process with its libraries, and each thread of a rank. */
+const PROCESS_BYTES = 244 * 2 ** 20;
+const THREAD_BYTES = 20 * 2 ** 20;
 
 /** Memory of a run with one placement. */
 export function planMemory(options: MemoryOptions, { mode, onDevice }: Placement): MemoryPlan {
@@ -83,7 +84,10 @@ export function planMemory(options: MemoryOptions, { mode, onDevice }: Placement
   })).filter(({ host, device }) => host + device > 0);
   if (mode === "fae") parts.push({ name: "profiling", host: 4 * plan.rows + tables * TALLY_BYTES, device: 0 });
   if (cache !== undefined) parts.push({ name: "plan of the cache", host: PLAN_BYTES * cache.slots, device: 0 });
-  parts.push({ name: "the process", host: PROCESS_BYTES + (ranks - 1) * WORKER_BYTES, device: 0 });
+  // In mode cached the calling thread plans the cache.
+  const onDevices = ranks > 1 || mode === "cached" ? ranks : 0;
+  const threads = onDevice ? onDevices : rankThreads(ranks, plan, batchShape);
+  parts.push({ name: "the process", host: PROCESS_BYTES + threads * THREAD_BYTES, device: 0 });
   const sum = (where: "host" | "device") => parts.reduce((total, part) => total + part[where], 0);
   return { mode, onDevice, parts, host: sum("host"), device: sum("device") };
 }

@@ -18,7 +18,8 @@ import { cpuPrecision, needsDevice } from "../config/placement_options.ts";
 import type { Report } from "../events/events.ts";
 import { sizeDeviceCache } from "./device_cache_memory.ts";
 import { DeviceCachedRanks, planDeviceCache } from "./device_cached_ranks.ts";
-import { LocalRank, type RankGroup, stepIsLong } from "./rank_group.ts";
+import { LocalRank, type RankGroup } from "./rank_group.ts";
+import { rankThreads } from "./rank_threads.ts";
 import { CachedRanks } from "./cached_ranks.ts";
 import { memoryRoom } from "./memory_room.ts";
 import { MpiRanks } from "./mpi_ranks.ts";
@@ -166,16 +167,17 @@ export async function openRanks(
   const ranks = Math.min(wanted, batches.batchShape.batchSize);
   const options = { plan, ...batches, ranks, host, clipNorm: config.clipNorm };
   const tablesOnDevice = config.mode === "gpu";
+  const threads = rankThreads(ranks, plan, batches.batchShape);
+  const onHost = { ...batches, ranks, precision: cpuPrecision(config), threadsInMemory: threads };
   const cache = tier && config.mode === "cpu" && plan.rows > 0
-    ? sizeCache(plan, { ...batches, ranks, precision: cpuPrecision(config) }, tier, Deno.memoryUsage().rss)
+    ? sizeCache(plan, onHost, tier, Deno.memoryUsage().rss)
     : undefined;
   if (breaks.due) await breaks.take();
   if (device === undefined && cache !== undefined) return await openCached(options, hostOptions, cache, tier!, tell);
   await using opening = new AsyncDisposableStack(); // ends the ranks if something fails after they have started
   let group: RankGroup;
   if (device === undefined) {
-    const workers = ranks > 1 || stepIsLong(plan, batches.batchShape);
-    group = opening.use(await startOnHost({ ...options, device: host }, hostOptions, workers));
+    group = opening.use(await startOnHost({ ...options, device: host }, hostOptions, threads > 0));
   } else if (config.mode === "cached") {
     const sizes = sizeDeviceCache(plan, batches, config.hotMemory ?? 0);
     const cached = { ...options, device, cache: sizes };

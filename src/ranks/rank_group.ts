@@ -2,11 +2,11 @@
 import { inParts } from "../breaks.ts";
 import type { Backend, BlasName, Buffer, Upload } from "../backend/backend.ts";
 import { ONE_RANK } from "../parallel/host_group.ts";
-import { Batch, type BatchShape } from "../layout/batch.ts";
+import { Batch } from "../layout/batch.ts";
 import type { BatchKind } from "../layout/layout.ts";
 import { TableCoordinator } from "../embedding/coordinator.ts";
 import { ReplicaCoordinator } from "../embedding/replicated.ts";
-import { flopsOf, hiddenUnits, type ModelPlan } from "../model/shape.ts";
+import { hiddenUnits } from "../model/shape.ts";
 import { type Checkpoint, type CheckpointBody, checkpointBytes, writeModel } from "../checkpoint/checkpoint.ts";
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
 import type { MovedRows, ProgressEvent, Report } from "../events/events.ts";
@@ -299,14 +299,6 @@ export abstract class RankGroup implements AsyncDisposable {
   /** Waits until a slot may change: for the last command on it, or the copy of its batch to a device. */
   waitForSlot(_slot: number): void {}
   abstract [Symbol.asyncDispose](): Promise<void>;
-}
-
-/** Floating-point operations and lookups of a step that takes one core a few milliseconds. */
-const SHORT_STEP = { operations: 1e8, lookups: 1 << 15 } as const;
-
-/** True if a step may take a core more than a few milliseconds, during which its thread does nothing else. */
-export function stepIsLong(plan: ModelPlan, { batchSize, lookupCapacity }: BatchShape): boolean {
-  return flopsOf(plan) * batchSize > SHORT_STEP.operations || lookupCapacity > SHORT_STEP.lookups;
 }
 
 /** One rank on the calling thread: for short steps, and for a device, which computes beside it. */

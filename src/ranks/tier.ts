@@ -75,6 +75,8 @@ interface BatchSizes {
   readonly processes?: number | undefined;
   /** Threads of ranks, beside the one that queues their steps; default one for each of several in a process. */
   readonly threads?: number;
+  /** The same if all rows are in memory; default as many. */
+  readonly threadsInMemory?: number;
   /** Batches whose rows are prefetched; default what the ranks need. */
   readonly lookAhead?: number;
 }
@@ -99,6 +101,7 @@ export function sizeCache(
     processes = 1,
     lookAhead = lookAheadOf(ranks),
     threads = ranks > hosts * processes ? ranks : 0,
+    threadsInMemory = threads,
   }: BatchSizes,
   { memory, numberBytes = 0 }: Pick<Tier, "memory" | "numberBytes">,
   resident: number,
@@ -118,13 +121,13 @@ export function sizeCache(
   }
   const exchanges = hosts > 1 ? 4 * exchangeWords(plan.shape.dim, batchShape, processes) : 0;
   const steps = processes * stepBytes(plan, batchShape, ranks, precision);
-  const rest = resident + FIXED_BYTES + threads * THREAD_BYTES + steps + exchanges;
+  const rest = resident + FIXED_BYTES + steps + exchanges;
   const budget = memory?.bytes ?? resident + room;
-  if (rest + tables <= budget) return undefined;
+  if (rest + threadsInMemory * THREAD_BYTES + tables <= budget) return undefined;
   const jobs = (lookAhead + 1) * batchRows * (rowBytes + 8);
   const scratch = batchShape.lookupCapacity * (rowBytes + 16);
   const plans = processes * (lookAhead + 1) * batchRows * ANNOUNCED_BYTES;
-  const overhead = rest + jobs + scratch + PLACE_BYTES * rows + numberBytes + plans;
+  const overhead = rest + threads * THREAD_BYTES + jobs + scratch + PLACE_BYTES * rows + numberBytes + plans;
   const slots = Math.floor((budget - overhead) / slotBytes);
   if (slots >= least) return sizes(Math.min(slots, rows));
   const minimum = `${Math.ceil((overhead + least * slotBytes) / 2 ** 20)}MiB`;

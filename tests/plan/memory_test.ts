@@ -60,6 +60,21 @@ Deno.test("planMemory() puts each part where its mode has it", () => {
   assert.deepEqual(part(cached, "optimizer state of cached rows"), [0, 4 * 70 * 4]);
 });
 
+Deno.test("planMemory() counts the threads of ranks, and that of one rank on the CPU where a step takes long", () => {
+  const processOf = (cpu: number, batchSize: number, placement: Placement) => {
+    const sizes = { batchShape: { ...batchShape, batchSize, lookupCapacity: 2 * batchSize } };
+    const { parts } = planMemory({ ...options, ...sizes, ranks: { cpu, devices: 1 } }, placement);
+    return parts.find(({ name }) => name === "the process")!.host;
+  };
+  const process = processOf(1, 10, ON_HOST);
+  const thread = processOf(1, 100_000, ON_HOST) - process;
+  assert.ok(thread > 0);
+  for (const batchSize of [10, 100_000]) {
+    assert.equal(processOf(3, batchSize, ON_HOST), process + 3 * thread);
+    assert.equal(processOf(3, batchSize, ON_DEVICE), process);
+  }
+});
+
 Deno.test("planMemory() adds its parts up", () => {
   for (const placement of [ON_HOST, ON_DEVICE]) {
     const { parts, host, device } = planMemory(options, placement);

@@ -17,7 +17,7 @@ Deno.test("the planned host memory is near a real run's peak", async () => {
     scale: 20,
     fractions: { validation: 0.1, test: 0.1 },
   });
-  for (const mode of ["cpu", "fae"] as const) {
+  for (const [mode, ranks] of [["cpu", 1], ["cpu", 2], ["fae", 2]] as const) {
     const hot = mode === "fae" ? ["--hot-memory", "64MiB"] : [];
     const flags = [
       "--mode",
@@ -29,20 +29,31 @@ Deno.test("the planned host memory is near a real run's peak", async () => {
       "--optimizer",
       "adagrad",
       "--ranks",
-      "2",
+      `${ranks}`,
       ...hot,
     ];
     const cli = join(import.meta.dirname!, "../../cli.ts");
     const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", cli, "train", dataset.directory, ...flags, "--json", "--quiet", "--out", folder.join(mode)],
+      args: [
+        "run",
+        "-A",
+        cli,
+        "train",
+        dataset.directory,
+        ...flags,
+        "--json",
+        "--quiet",
+        "--out",
+        folder.join(`${mode}-${ranks}`),
+      ],
     }).output();
     const lines = new TextDecoder().decode(stdout).trim().split("\n");
     assert(lines.at(-1)!.includes('"result"'), new TextDecoder().decode(stderr));
     const { peakRssBytes } = JSON.parse(lines.at(-1)!);
-    const config = resolveConfig("kaggle", { hotMemory: 64 * 2 ** 20 }, { mode, optimizer: "adagrad", ranks: 2 });
+    const config = resolveConfig("kaggle", { hotMemory: 64 * 2 ** 20 }, { mode, optimizer: "adagrad", ranks });
     const { placements } = await planDataset(dataset, config, ROOMY);
     const { host } = placements.find((plan) => plan.mode === mode && !plan.onDevice)!;
     const ratio = host / peakRssBytes;
-    assert(ratio > 0.8 && ratio < 1.25, `mode ${mode}: planned ${host}, peak ${peakRssBytes}`);
+    assert(ratio > 0.8 && ratio < 1.25, `mode ${mode}, ${ranks} ranks: planned ${host}, peak ${peakRssBytes}`);
   }
 });

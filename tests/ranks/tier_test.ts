@@ -1,9 +1,14 @@
 import assert from "node:assert/strict";
+import { resolveConfig } from "../../src/config/config.ts";
 import type { MemoryBudget } from "../../src/config/memory_budget.ts";
 import { UsageError } from "../../src/errors.ts";
 import type { BatchShape } from "../../src/layout/batch.ts";
 import { planModel } from "../../src/model/shape.ts";
-import { sizeCache, tableBytes } from "../../src/ranks/tier.ts";
+import { CachedRanks } from "../../src/ranks/cached_ranks.ts";
+import { openRanks } from "../../src/ranks/placement.ts";
+import { sizeCache, tableBytes, tierOf } from "../../src/ranks/tier.ts";
+import { WorkerRanks } from "../../src/ranks/worker_ranks.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
 
 const PLAN = planModel({
   dim: 64,
@@ -51,4 +56,29 @@ Deno.test("without a budget rows go to the disk only if they do not fit in what 
   const some = slots(null, 2 * GIB)!;
   assert.ok(some > 0.6 * 2 * GIB / 564 && some < 2 * GIB / 564, `${some}`);
   assert.throws(() => slots(null, 10 << 20), /even with its tables on a disk; to train, choose a smaller --batch-size/);
+});
+
+Deno.test("a budget that holds everything holds the thread of one rank whose steps take long", async () => {
+  using directory = new TemporaryDirectory();
+  const plan = planModel({ ...PLAN.shape, tableRows: [150_000, 50_000], bottom: [13, 512, 64] });
+  const batches = { batchShape: SHAPE };
+  const { memoryUsage } = Deno;
+  Deno.memoryUsage = () => ({ ...memoryUsage(), rss: 0 });
+  using _ = { [Symbol.dispose]: () => void (Deno.memoryUsage = memoryUsage) };
+  let [small, large] = [0, GIB];
+  while (large - small > 1) {
+    const bytes = Math.floor((small + large) / 2);
+    try {
+      if (sizeCache(plan, { ...batches, ranks: 1 }, { memory: { bytes } }, 0) === undefined) large = bytes;
+      else small = bytes;
+    } catch {
+      small = bytes;
+    }
+  }
+  const config = resolveConfig("kaggle", { mode: "cpu", device: "cpu", ranks: 1, blas: "wasm" });
+  for (const [threads, kind] of [[0, CachedRanks], [1, WorkerRanks]] as const) {
+    const tier = tierOf(directory.join("run"), { bytes: large + threads * (48 << 20) });
+    await using group = await openRanks(config, plan, batches, { tier });
+    assert.ok(group instanceof kind, `with room for ${threads} threads it is ${group.constructor.name}`);
+  }
 });
