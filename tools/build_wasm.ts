@@ -1,5 +1,6 @@
 /**
- * Compiles the AssemblyScript kernels of the CPU backend and of the layout, and writes them to modules as base64:
+ * Compiles the AssemblyScript kernels of the CPU backend, the layout and the look-ahead plan, and writes them to modules
+ * as base64:
  *
  *     deno run -A tools/build_wasm.ts
  *
@@ -16,7 +17,7 @@ import { MAXIMUM_PAGES } from "../src/backend/cpu/wasm/kernels.ts";
 /** A module of kernels: its sources are in `assembly/` of a folder, its text is in `kernels_binary.ts` there. */
 interface KernelModule {
   readonly folder: URL;
-  /** True for shared memory with 64-bit addresses; else each instance has memory with 32-bit addresses of its own. */
+  /** True for shared memory with 64-bit addresses, which can exceed 4 GiB; else each instance has memory with 32-bit addresses of its own. */
   readonly shared: boolean;
 }
 
@@ -24,6 +25,7 @@ interface KernelModule {
 export const KERNEL_MODULES: readonly KernelModule[] = [
   { folder: new URL("../src/backend/cpu/wasm/", import.meta.url), shared: true },
   { folder: new URL("../src/layout/wasm/", import.meta.url), shared: false },
+  { folder: new URL("../src/embedding/wasm/", import.meta.url), shared: true },
 ];
 
 const WASM32 = 0;

@@ -149,8 +149,8 @@ export class CachedTables implements HostRows {
   }
 
   locateGroup(rows: Uint32Array, count: number): void {
-    const group = this.#prepare();
-    for (let i = 0; i < count; i++) rows[i] = this.#plan.positionIn(group, i);
+    const positions = this.#plan.positionsIn(this.#prepare());
+    for (let i = 0; i < count; i++) rows[i] = positions[i];
   }
 
   /** Waits for the rows of the next step, and returns its number, counted from the oldest unfinished one. */

@@ -7,8 +7,9 @@ export function setPositions(plan: LookAheadPlan, step: number, batch: Batch): v
   const { words, shape: { bags }, sections: { indices, segments, segmentBags }, lookups, distinct } = batch;
   // With bags, lookups are found by their row; without, the index of a lookup is the number of its bag.
   for (let i = indices, end = indices + lookups; i < end && bags; i++) words[i] = plan.positionOf(words[i]);
+  const positions = plan.positionsIn(step);
   for (let s = 0, i = segments; s < distinct; s++, i += 2) {
-    const position = plan.positionIn(step, s);
+    const position = positions[s];
     words[i] = position;
     for (let k = words[i + 1], end = words[i + 3]; k < end && !bags; k++) {
       words[indices + words[segmentBags + k]] = position;

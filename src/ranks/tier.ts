@@ -51,8 +51,8 @@ export function tierOf(run: string, memory: MemoryBudget | null, numberBytes?: n
  * several ranks, the step before may still run.
  */
 const lookAheadOf = (ranks: number) => ranks === 1 ? 2 : 3;
-/** Bytes of a slot besides its row: its entry in the plan and at most four places in its table. */
-export const PLAN_BYTES = 52;
+/** Bytes of a slot besides its row: half a group of entries in the plan, and places in its logs. */
+export const PLAN_BYTES = 50;
 /** The same for a row of an announced batch, with its places in the lists of the batch. */
 const ANNOUNCED_BYTES = 72;
 /** Bytes of a row that is not in memory: its position in the log. */

@@ -8,7 +8,7 @@ import { committedModuleText, compileKernels, KERNEL_MODULES, kernelsModuleText 
 import { at, Operands } from "./wasm_operands.ts";
 
 Deno.test("WASM kernels: the committed binaries are what the sources compile to", () => {
-  assert.equal(KERNEL_MODULES.length, 2);
+  assert.equal(KERNEL_MODULES.length, 3);
   for (const module of KERNEL_MODULES) {
     assert.equal(
       committedModuleText(module),

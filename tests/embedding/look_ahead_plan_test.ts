@@ -158,6 +158,7 @@ Deno.test("a longer look-ahead keeps rows that come again soon", () => {
 Deno.test("a plan refuses slots that two batches do not fit in, and steps out of order", () => {
   const options = { slots: 4, batchRows: 2, lookAhead: 0 };
   assert.throws(() => new LookAheadPlan({ ...options, slots: 3 }), /two batches of 2 rows need 4/);
+  assert.throws(() => new LookAheadPlan({ ...options, slots: 400_000_000 }), /which of 400,000,000 cached rows/);
   const plan = new LookAheadPlan(options);
   assert.throws(() => plan.finish(), /none is planned/);
   assert.equal(plan.next(), undefined);

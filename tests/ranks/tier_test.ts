@@ -31,9 +31,9 @@ Deno.test("a budget in bytes holds rows, what is known of them, and all else; on
   assert.equal(tableBytes(PLAN), 512 * 10_000_000);
   const [one, two] = [slots({ bytes: GIB })!, slots({ bytes: 2 * GIB })!];
   assert.ok(one * 512 < GIB - RESIDENT && one * 512 > 0.5 * GIB, `${one}`);
-  assert.ok(Math.abs((two - one) * 564 - GIB) < 1000, `${two - one}`);
+  assert.ok(Math.abs((two - one) * 562 - GIB) < 1000, `${two - one}`);
   const numbered = slots({ bytes: GIB }, undefined, 100 << 20)!;
-  assert.ok(Math.abs((one - numbered) * 564 - (100 << 20)) < 1000, "the store has a copy of the numbers of rows");
+  assert.ok(Math.abs((one - numbered) * 562 - (100 << 20)) < 1000, "the store has a copy of the numbers of rows");
   assert.equal(slots({ bytes: 6 * GIB }), undefined);
   assert.throws(() => slots({ bytes: 300 << 20 }), (error) => {
     const least = /of which two batches of rows take .*; choose --memory (\d+)MiB or/.exec((error as Error).message);
@@ -46,7 +46,7 @@ Deno.test("a budget in bytes holds rows, what is known of them, and all else; on
 
 Deno.test("a share is one of the bytes of rows with their state, what is known of rows included; two batches always fit", () => {
   const quarter = slots({ share: 0.25 })!;
-  assert.ok(Math.abs(quarter * 564 + 4 * 10_000_000 - 0.25 * tableBytes(PLAN)) < 1000, `${quarter}`);
+  assert.ok(Math.abs(quarter * 562 + 4 * 10_000_000 - 0.25 * tableBytes(PLAN)) < 1000, `${quarter}`);
   assert.equal(slots({ share: 0 }), 6000);
   assert.equal(slots({ share: 1 }), undefined);
 });
@@ -54,7 +54,7 @@ Deno.test("a share is one of the bytes of rows with their state, what is known o
 Deno.test("without a budget rows go to the disk only if they do not fit in what is available", () => {
   assert.equal(slots(null, 8 * GIB), undefined);
   const some = slots(null, 2 * GIB)!;
-  assert.ok(some > 0.6 * 2 * GIB / 564 && some < 2 * GIB / 564, `${some}`);
+  assert.ok(some > 0.6 * 2 * GIB / 562 && some < 2 * GIB / 562, `${some}`);
   assert.throws(() => slots(null, 10 << 20), /even with its tables on a disk; to train, choose a smaller --batch-size/);
 });
 
