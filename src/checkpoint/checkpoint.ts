@@ -15,7 +15,7 @@ import { type SavedRows, segmentFile } from "../embedding/stores/log_segments.ts
 import type { RowGrowth } from "../embedding/stores/row_numbers.ts";
 import { type Shard, WHOLE } from "../embedding/shard.ts";
 import { matricesOf, type RowMatrix } from "../embedding/tables.ts";
-import { type ModelPlan, type ModelShape, planModel } from "../model/shape.ts";
+import { modelOf, type ModelPlan, type ModelShape, planModel } from "../model/shape.ts";
 import { type SchedulerState, schedulerState } from "../schedule/shuffle_scheduler.ts";
 import { GrownRows } from "./grown_rows.ts";
 import { type SavedLog, savedLog, savedRowsOf } from "./saved_log.ts";
@@ -293,8 +293,12 @@ export class Checkpoint {
 
   /** Throws HotsetError unless the checkpoint belongs to this model. */
   expectModel(model: ModelShape): void {
-    for (const key of Object.keys({ ...this.body.model, ...model }) as (keyof ModelShape)[]) {
-      const [saved, wanted] = [this.body.model[key], model[key]]
+    // First the kind of model, which determines others of its settings.
+    const keys = new Set<keyof ModelShape>(["model"]);
+    for (const key of Object.keys({ ...this.body.model, ...model })) keys.add(key as keyof ModelShape);
+    for (const key of keys) {
+      const [saved, wanted] = [this.body.model, model]
+        .map((shape) => key === "model" ? modelOf(shape) : shape[key])
         .map((value) => value === undefined ? "the default" : JSON.stringify(value));
       if (saved !== wanted) {
         throw new HotsetError(

@@ -91,6 +91,7 @@ Deno.test("a checkpoint of another model is refused and says how it differs", as
     [{ interaction: "cat" }, /its interaction is "dot"/],
     [{ bottom: [2, 6, 3] }, /its bottom is/],
     [{ pooling: "mean" }, /its pooling is the default and the run's is "mean"/],
+    [{ cross: { layers: 1, rank: 2 }, interaction: "cat" }, /its model is "dlrm" and the run's is "dcnv2"/],
   ];
   for (const [change, reason] of changes) {
     const model = { ...MODEL, ...change };
