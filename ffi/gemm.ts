@@ -39,6 +39,18 @@ export interface Gemm<Matrix extends Float32Array | Uint16Array = Float32Array> 
       c: Float32Array,
     ) => () => void)
     | undefined;
+  /** Weights (n, k) to be packed, for products of m rows or other numbers; undefined if the library cannot pack. */
+  readonly packed?: ((m: number, n: number, k: number) => PackedWeights<Matrix>) | undefined;
+}
+
+/** Weights b (n, k) in the layout that their library multiplies fastest. */
+export interface PackedWeights<Matrix extends Float32Array | Uint16Array = Float32Array> {
+  /** Bytes that they take. */
+  readonly bytes: number;
+  /** Packs weights into memory that begins at a multiple of 64, and is read by later products. */
+  pack(weights: Float32Array, memory: Uint8Array): void;
+  /** c (m, n) = a (m, k) bᵀ; the bits of a row are the same for any m. Throws RangeError if an array is shorter. */
+  multiply(m: number, a: Matrix, c: Float32Array): void;
 }
 
 /** Throws RangeError unless arrays hold their matrices: libraries read and write by address. */

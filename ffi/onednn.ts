@@ -3,6 +3,7 @@ import { declare, definitionOf, optional } from "./declare.ts";
 import { type Bf16Gemm, checkMatrices, type Gemm } from "./gemm.ts";
 import { homebrewFolders, LibraryError, openLibrary } from "./library.ts";
 import { bindManyTo, OneDnnMatmul } from "./onednn_matmul.ts";
+import { OneDnnPackedWeights } from "./onednn_packed.ts";
 import { OneDnnPrimitives, PRIMITIVE_SYMBOLS } from "./onednn_primitives.ts";
 import { OneDnnRounding } from "./onednn_rounding.ts";
 
@@ -64,9 +65,16 @@ export interface OneDnn extends Gemm {
 export function openOneDnn(): OneDnn {
   const { library, version, isa } = opened ??= open();
   const avx512 = (isa & AVX512) !== 0;
-  const primitives = avx512 ? OneDnnPrimitives.open(library) : undefined; // others have no kernel for small products
+  const primitives = avx512 ? OneDnnPrimitives.open(library) : undefined; // others have no kernels of their own for these
   const bindMany = primitives && bindManyTo(primitives);
-  return { version, adds: true, avx512, bindMany, gemm: gemmBy(library.dnnl_sgemm) };
+  return {
+    version,
+    adds: true,
+    avx512,
+    bindMany,
+    packed: packedBy(primitives, "fp32"),
+    gemm: gemmBy(library.dnnl_sgemm),
+  };
 }
 
 /**
@@ -91,6 +99,7 @@ export function openOneDnnBf16(): Bf16Gemm {
     version: `${version}, bf16`,
     adds: true,
     rounding,
+    packed: packedBy(primitives, "bf16"),
     expect: (samples) => matmul?.expect(samples),
     gemm(transposeA, transposeB, m, n, k, a, b, c, add = false) {
       checkMatrices(m, n, k, a, b, c);
@@ -126,6 +135,13 @@ function open() {
     );
   }
   return { library, path, version, isa };
+}
+
+function packedBy<Matrix extends Float32Array | Uint16Array>(
+  primitives: OneDnnPrimitives | undefined,
+  type: "fp32" | "bf16",
+): Gemm<Matrix>["packed"] {
+  return primitives && ((m, n, k) => new OneDnnPackedWeights(primitives, type, m, n, k));
 }
 
 function gemmBy<Matrix extends Float32Array | Uint16Array>(multiply: Multiply): Gemm<Matrix>["gemm"] {

@@ -16,6 +16,15 @@ export const PRIMITIVE_SYMBOLS = optional(declare({
     "i32 data_type",
     "buffer strides",
   ],
+  dnnl_memory_desc_init_by_tag: [
+    "i32",
+    "buffer memory_desc",
+    "i32 ndims",
+    "buffer dims",
+    "i32 data_type",
+    "i32 tag",
+  ],
+  dnnl_memory_desc_get_size: ["usize", "buffer memory_desc"],
   dnnl_memory_create: ["i32", "buffer memory", "buffer memory_desc", "pointer engine", "pointer handle"],
   dnnl_memory_set_data_handle: ["i32", "pointer memory", "buffer handle"],
   dnnl_reorder_primitive_desc_create: [
@@ -43,6 +52,7 @@ export const PRIMITIVE_SYMBOLS = optional(declare({
     "pointer engine",
     "pointer hint_forward_primitive_desc",
   ],
+  dnnl_primitive_desc_query_md: ["pointer", "pointer primitive_desc", "i32 what", "i32 index"],
   dnnl_post_ops_create: ["i32", "buffer post_ops"],
   dnnl_post_ops_append_sum: ["i32", "pointer post_ops", "f32 scale"],
   dnnl_primitive_attr_create: ["i32", "buffer attr"],
@@ -59,7 +69,12 @@ const IN_ORDER = 1;
 const TYPES = { bf16: 2, fp32: 3 };
 /** DNNL_ARG_SRC, DNNL_ARG_WEIGHTS and DNNL_ARG_DST. */
 const [LEFT, RIGHT, RESULT] = [1n, 33n, 17n];
+/** DNNL_ARG_FROM and DNNL_ARG_TO. */
+const [FROM, TO] = [1n, 17n];
 const MOST_DIMENSIONS = 12;
+/** dnnl_format_tag_any, and dnnl_query_weights_md. */
+const ANY_LAYOUT = 1;
+const WEIGHTS = 131;
 /** More than sizeof(dnnl_memory_desc_t), 696, and sizeof(dnnl_matmul_desc_t). */
 const DESCRIPTION_BYTES = 8192;
 
@@ -118,6 +133,25 @@ export class OneDnnPrimitives {
     return description;
   }
 
+  /** Describes a matrix whose layout oneDNN is to choose. */
+  #anyMatrix(type: keyof typeof TYPES, rows: number, columns: number): Uint8Array<ArrayBuffer> {
+    const description = new Uint8Array(DESCRIPTION_BYTES);
+    const sizes = new BigInt64Array(MOST_DIMENSIONS);
+    sizes.set([BigInt(rows), BigInt(columns)]);
+    check(this.functions.dnnl_memory_desc_init_by_tag(description, 2, sizes, TYPES[type], ANY_LAYOUT));
+    return description;
+  }
+
+  /** Describes (k, n) matrices in the layout that is best on the right of (m, k) matrices; and their bytes. */
+  packedMatrix(type: keyof typeof TYPES, m: number, n: number, k: number) {
+    const { dnnl_primitive_desc_query_md, dnnl_memory_desc_get_size } = this.functions;
+    const product = this.#describe(this.matrix(type, m, k), this.#anyMatrix(type, k, n), this.matrix("fp32", m, n));
+    const chosen = dnnl_primitive_desc_query_md(product, WEIGHTS, 0)!;
+    // Only its address is used. It is a part of the product's description, which is never freed.
+    const matrix = new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(chosen, 1));
+    return { matrix, bytes: Number(dnnl_memory_desc_get_size(matrix)) };
+  }
+
   /** The product of described matrices, the operands 0 and 1, to operand 2. */
   product(
     left: Uint8Array<ArrayBuffer>,
@@ -125,17 +159,34 @@ export class OneDnnPrimitives {
     result: Uint8Array<ArrayBuffer>,
     attributes: Deno.PointerValue = null,
   ): Primitive {
+    const description = this.#describe(left, right, result, attributes);
+    return this.#primitive(description, [[LEFT, left], [RIGHT, right], [RESULT, result]]);
+  }
+
+  /** A copy of a described matrix, operand 0, to another type or layout, operand 1. */
+  reorder(from: Uint8Array<ArrayBuffer>, to: Uint8Array<ArrayBuffer>): Primitive {
+    const { functions, engine } = this;
+    const description = created((handle) =>
+      functions.dnnl_reorder_primitive_desc_create(handle, from, engine, to, engine, null)
+    );
+    return this.#primitive(description, [[FROM, from], [TO, to]]);
+  }
+
+  /** The description of a product. */
+  #describe(
+    left: Uint8Array<ArrayBuffer>,
+    right: Uint8Array<ArrayBuffer>,
+    result: Uint8Array<ArrayBuffer>,
+    attributes: Deno.PointerValue = null,
+  ): Deno.PointerValue {
     const { functions, engine } = this;
     const operation = new Uint8Array(DESCRIPTION_BYTES);
     check(functions.dnnl_matmul_desc_init(operation, left, right, null, result));
-    const description = created((handle) =>
-      functions.dnnl_primitive_desc_create(handle, operation, attributes, engine, null)
-    );
-    return this.primitive(description, [[LEFT, left], [RIGHT, right], [RESULT, result]]);
+    return created((handle) => functions.dnnl_primitive_desc_create(handle, operation, attributes, engine, null));
   }
 
   /** The primitive of a description, with operands by key (DNNL_ARG). */
-  primitive(
+  #primitive(
     description: Deno.PointerValue,
     operands: readonly (readonly [key: bigint, matrix: Uint8Array<ArrayBuffer>])[],
   ): Primitive {
@@ -151,7 +202,7 @@ export class OneDnnPrimitives {
   }
 
   /** Lets operand `index` be at this place. */
-  place({ memories }: Primitive, index: number, matrix: Float32Array | Uint16Array): void {
+  place({ memories }: Primitive, index: number, matrix: Float32Array | Uint16Array | Uint8Array): void {
     check(this.functions.dnnl_memory_set_data_handle(memories[index], matrix as Float32Array<ArrayBuffer>));
   }
 

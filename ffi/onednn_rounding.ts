@@ -1,9 +1,6 @@
 /** Rounding of matrices to bf16 by oneDNN, with the processor's instruction for it: four times as fast as in WASM. */
 import type { Rounding } from "./gemm.ts";
-import { created, type OneDnnPrimitives, type Primitive } from "./onednn_primitives.ts";
-
-/** DNNL_ARG_FROM and DNNL_ARG_TO. */
-const [FROM, TO] = [1n, 17n];
+import type { OneDnnPrimitives, Primitive } from "./onednn_primitives.ts";
 
 /** A reorder of vectors for each size. */
 export class OneDnnRounding implements Rounding {
@@ -16,12 +13,8 @@ export class OneDnnRounding implements Rounding {
 
   prepare(words: number): void {
     if (words === 0 || this.#sizes.has(words)) return;
-    const { functions, engine } = this.#primitives;
     const from = this.#primitives.matrix("fp32", 1, words), to = this.#primitives.matrix("bf16", 1, words);
-    const description = created((handle) =>
-      functions.dnnl_reorder_primitive_desc_create(handle, from, engine, to, engine, null)
-    );
-    this.#sizes.set(words, this.#primitives.primitive(description, [[FROM, from], [TO, to]]));
+    this.#sizes.set(words, this.#primitives.reorder(from, to));
   }
 
   round(words: number, from: Float32Array, to: Uint16Array): boolean {

@@ -23,4 +23,4 @@
  */
 export { type OpenBlas, openOpenBlas } from "../ffi/openblas.ts";
 export { LibraryError } from "../ffi/library.ts";
-export type { Gemm } from "../ffi/gemm.ts";
+export type { Gemm, PackedWeights } from "../ffi/gemm.ts";

@@ -142,6 +142,12 @@ export interface Backend extends Disposable {
   prepareLinear(shape: LinearShape, x: Buffer, weight: Buffer): void;
 
   /**
+   * Says whether no weight changes until the next call, as while a model is scored: `linear` may then pack each weight
+   * once. Undefined if that makes no difference.
+   */
+  keepWeights?(kept: boolean): void;
+
+  /**
    * `y = activation(x weightᵀ + bias)`: x (samples, inputs), weight (outputs, inputs), bias (outputs), y (samples,
    * outputs). A layer without bias, undefined, has the activation `identity`.
    */

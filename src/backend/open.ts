@@ -20,8 +20,6 @@ export interface CpuOptions {
   readonly blas: BlasName;
   readonly precision: CpuPrecision;
   readonly kernelMemory: KernelMemory;
-  /** True if weights never change after their first product: the kernels then pack them once. */
-  readonly fixedWeights?: boolean;
 }
 
 /** Options of a host backend. They can be posted to a worker, whose backend then uses the same memory. */
@@ -46,7 +44,7 @@ export async function openHost(options: HostOptions): Promise<HostBackend>;
 export async function openHost(options: HostOptions): Promise<HostBackend> {
   if (options.kind === "reference") return new (await import("./reference/reference.ts")).ReferenceBackend();
   const { CpuBackend } = await import("./cpu/cpu.ts");
-  return new CpuBackend(options.kernelMemory, options.blas, await openLibrary(options), options.fixedWeights);
+  return new CpuBackend(options.kernelMemory, options.blas, await openLibrary(options));
 }
 
 /** Options of a device: precision of matrix products, and what computes the MLPs' activations. */

@@ -50,14 +50,14 @@ export function metricsOf(
   groups?: Uint32Array,
   weights?: Float32Array,
 ): Metrics {
-  return atOnce(metricParts(logits, labels, sortedOrder(logits), groups, weights));
+  return atOnce(metricParts(logits, labels, rankingOf(logits, labels, weights), groups, weights));
 }
 
-/** The same in parts; `order` has the positions of the logits in ascending order. */
+/** The same in parts; `ranking` is that of these samples. */
 export function* metricParts(
   logits: Float32Array,
   labels: Uint8Array,
-  order: Uint32Array,
+  ranking: Ranking,
   groups?: Uint32Array,
   weights?: Float32Array,
 ): Parts<Metrics> {
@@ -70,8 +70,8 @@ export function* metricParts(
   const rate = positives / count;
   const baseEntropy = -(rate * Math.log(rate) + (1 - rate) * Math.log(1 - rate));
   const metrics: Metrics = {
-    auc: auc(logits, labels, order, weights),
-    prAuc: averagePrecision(logits, labels, order, weights),
+    auc: aucOf(ranking),
+    prAuc: averagePrecision(ranking),
     logloss: loss / count,
     accuracy: right / count,
     calibration: positives === 0 ? NaN : predicted / positives,
@@ -79,7 +79,45 @@ export function* metricParts(
     ...(weights === undefined ? {} : { weighted: true }),
   };
   yield;
-  return groups === undefined ? metrics : { ...metrics, byGroup: groupMetrics(logits, labels, groups, order, weights) };
+  return groups === undefined
+    ? metrics
+    : { ...metrics, byGroup: groupMetrics(logits, labels, groups, ranking, weights) };
+}
+
+/** Samples in ascending order of their scores. */
+export interface Ranking {
+  /** Their positions. */
+  readonly order: Uint32Array;
+  readonly scores: Float32Array;
+  readonly labels: Uint8Array;
+  /** Undefined for 1 each. */
+  readonly weights: Float32Array | undefined;
+}
+
+/**
+ * Ranks samples; `order` has their positions by ascending score. What reads ranked samples reads memory in order, which is
+ * several times as fast as by position.
+ */
+export function rankingOf(
+  scores: Float32Array,
+  labels: Uint8Array,
+  weights?: Float32Array,
+  order: Uint32Array = sortedOrder(scores),
+): Ranking {
+  const count = order.length;
+  const ranking = {
+    order,
+    scores: new Float32Array(count),
+    labels: new Uint8Array(count),
+    weights: weights && new Float32Array(count),
+  };
+  for (let i = 0; i < count; i++) {
+    const at = order[i];
+    ranking.scores[i] = scores[at];
+    ranking.labels[i] = labels[at];
+  }
+  if (weights !== undefined) { for (let i = 0; i < count; i++) ranking.weights![i] = weights[order[i]]; }
+  return ranking;
 }
 
 /** Sums over samples, each multiplied by its weight. */
@@ -111,27 +149,28 @@ function lossOf(logit: number, label: number): number {
   return Math.max(logit, 0) - logit * label + Math.log1p(Math.exp(-Math.abs(logit)));
 }
 
-/** Metrics by group; `order` has the positions of the logits in ascending order. */
+/** Metrics by group. */
 function groupMetrics(
   logits: Float32Array,
   labels: Uint8Array,
   groups: Uint32Array,
-  order: Uint32Array,
+  ranking: Ranking,
   weights: Float32Array | undefined,
 ): GroupMetrics {
-  const byGroup = [0, 1].reduce((sorted, word) => sortedBy(groups, 2, word, sorted), order);
+  const order = [0, 1].reduce((sorted, word) => sortedBy(groups, 2, word, sorted), ranking.order);
+  const byGroup = rankingOf(logits, labels, weights, order);
   let found = 0, oneClass = 0, losses = 0, ranked = 0, weighted = 0;
-  for (let begin = 0, end = 0; begin < byGroup.length; begin = end) {
-    const first = 2 * byGroup[begin];
+  for (let begin = 0, end = 0; begin < order.length; begin = end) {
+    const first = 2 * order[begin];
     let loss = 0, count = 0;
-    for (; end < byGroup.length; end++) {
-      const i = byGroup[end];
+    for (; end < order.length; end++) {
+      const i = order[end];
       if (groups[2 * i] !== groups[first] || groups[2 * i + 1] !== groups[first + 1]) break;
       const weight = weights === undefined ? 1 : weights[i];
       count += weight;
       loss += weight * lossOf(logits[i], labels[i]);
     }
-    const value = auc(logits, labels, byGroup.subarray(begin, end), weights);
+    const value = aucOf(byGroup, begin, end);
     found++;
     losses += loss / count;
     if (Number.isNaN(value)) {
@@ -155,18 +194,23 @@ export function auc(
   order: Uint32Array = sortedOrder(scores),
   weights?: Float32Array,
 ): number {
+  return aucOf(rankingOf(scores, labels, weights, order));
+}
+
+/** The same of ranked samples `[begin, end)`. Labels are factors, because branches that follow them are mispredicted. */
+function aucOf({ scores, labels, weights }: Ranking, begin = 0, end = scores.length): number {
   let positives = 0;
   let negatives = 0;
   let ordered = 0;
-  for (let i = 0; i < order.length;) {
+  for (let i = begin; i < end;) {
     let tiedPositives = 0;
     let tiedNegatives = 0;
-    const score = scores[order[i]];
+    const score = scores[i];
     if (Number.isNaN(score)) return NaN;
-    for (; i < order.length && scores[order[i]] === score; i++) {
-      const weight = weights === undefined ? 1 : weights[order[i]];
-      if (labels[order[i]] === 1) tiedPositives += weight;
-      else tiedNegatives += weight;
+    for (; i < end && scores[i] === score; i++) {
+      const weight = weights === undefined ? 1 : weights[i];
+      tiedPositives += weight * labels[i];
+      tiedNegatives += weight * (1 - labels[i]);
     }
     ordered += tiedPositives * (negatives + tiedNegatives / 2);
     positives += tiedPositives;
@@ -179,22 +223,17 @@ export function auc(
  * Average precision: the precision at each score, weighted by the share of the positives with this score. NaN without
  * positives or if a score is NaN.
  */
-export function averagePrecision(
-  scores: Float32Array,
-  labels: Uint8Array,
-  order: Uint32Array = sortedOrder(scores),
-  weights?: Float32Array,
-): number {
+export function averagePrecision({ scores, labels, weights }: Ranking): number {
   let found = 0;
   let all = 0;
   let sum = 0;
-  for (let end = order.length; end > 0;) {
-    const score = scores[order[end - 1]];
+  for (let end = scores.length; end > 0;) {
+    const score = scores[end - 1];
     if (Number.isNaN(score)) return NaN;
     let tied = 0;
-    for (; end > 0 && scores[order[end - 1]] === score; end--) {
-      const weight = weights === undefined ? 1 : weights[order[end - 1]];
-      if (labels[order[end - 1]] === 1) tied += weight;
+    for (; end > 0 && scores[end - 1] === score; end--) {
+      const weight = weights === undefined ? 1 : weights[end - 1];
+      tied += weight * labels[end - 1];
       all += weight;
     }
     found += tied;
@@ -203,8 +242,8 @@ export function averagePrecision(
   return sum / found;
 }
 
-/** Positions of the scores in ascending order: a radix sort of their bits, 16 at a time. */
-export function sortedOrder(scores: Float32Array): Uint32Array {
+/** Positions of the scores in ascending order: a radix sort of their bits. */
+function sortedOrder(scores: Float32Array): Uint32Array {
   const count = scores.length;
   const keys = new Uint32Array(scores.slice().buffer);
   for (let i = 0; i < count; i++) {
@@ -216,19 +255,39 @@ export function sortedOrder(scores: Float32Array): Uint32Array {
   return sortedBy(keys, 1, 0, positions);
 }
 
-/** Sorts positions by a word of their keys of `words` words, 16 bits at a time; those with equal words stay in order. */
+/** Bits of a key that are sorted at a time: as many counters as stay in the first-level cache. */
+const DIGIT_BITS = 11;
+
+/** Sorts positions by a word of their keys of `words` words; those with equal words stay in order. */
 function sortedBy(keys: Uint32Array, words: number, word: number, positions: Uint32Array): Uint32Array {
   const count = positions.length;
-  let order = positions.slice();
-  let sorted = new Uint32Array(count);
-  for (const shift of [0, 16]) {
-    const starts = new Uint32Array(65537);
-    for (let i = 0; i < count; i++) starts[((keys[words * i + word] >>> shift) & 0xffff) + 1]++;
-    for (let digit = 0; digit < 65536; digit++) starts[digit + 1] += starts[digit];
-    for (let i = 0; i < count; i++) {
-      sorted[starts[(keys[words * order[i] + word] >>> shift) & 0xffff]++] = order[i];
-    }
-    [order, sorted] = [sorted, order];
+  let from = { keys: new Uint32Array(count), positions };
+  for (let i = 0; i < count; i++) from.keys[i] = keys[words * positions[i] + word];
+  let to = { keys: new Uint32Array(count), positions: new Uint32Array(count) };
+  let spare = new Uint32Array(count);
+  for (let shift = 0; shift < 32; shift += DIGIT_BITS) {
+    sortDigit(shift, from, to);
+    [from, to, spare] = [to, { keys: from.keys, positions: spare }, to.positions];
   }
-  return order;
+  return from.positions;
+}
+
+/** Distributes keys with their positions by one digit of the keys. */
+function sortDigit(shift: number, from: KeyedPositions, to: KeyedPositions): void {
+  const starts = new Uint32Array((1 << DIGIT_BITS) + 1);
+  const last = (1 << DIGIT_BITS) - 1;
+  for (let i = 0; i < from.keys.length; i++) starts[((from.keys[i] >>> shift) & last) + 1]++;
+  for (let digit = 0; digit < last; digit++) starts[digit + 1] += starts[digit];
+  for (let i = 0; i < from.keys.length; i++) {
+    const key = from.keys[i];
+    const at = starts[(key >>> shift) & last]++;
+    to.keys[at] = key;
+    to.positions[at] = from.positions[i];
+  }
+}
+
+/** Keys, each with its position. */
+interface KeyedPositions {
+  readonly keys: Uint32Array;
+  readonly positions: Uint32Array;
 }

@@ -52,6 +52,24 @@ export class BatchFiller {
     this.#lookups += to - from;
   }
 
+  /** Adds all samples at once, with their global rows: they have the order of the batch already. */
+  addAll({ count, labels, weights, dense, indices, lookupWeights, offsets }: Samples): void {
+    const { words, floats, sections, shape: { tables, denseFeatures } } = this.#batch;
+    const samples = this.#samples, lookups = this.#lookups;
+    const at = sections.labels + samples;
+    if (weights === undefined) floats.set(labels, at);
+    else for (let i = 0; i < count; i++) floats[at + i] = labels[i] === 1 ? weights[i] : -weights[i];
+    floats.set(dense, sections.dense + samples * denseFeatures);
+    words.set(indices, sections.indices + lookups);
+    if (lookupWeights !== undefined) floats.set(lookupWeights, sections.lookupWeights + lookups);
+    if (offsets !== undefined) {
+      const offsetsAt = sections.offsets + samples * tables;
+      for (let bag = 0; bag < offsets.length; bag++) words[offsetsAt + bag] = offsets[bag] + lookups;
+    }
+    this.#samples += count;
+    this.#lookups += indices.length;
+  }
+
   /** Completes the batch without its segments: header, and zeros in unused words. */
   close(): void {
     const { words, sections, shape } = this.#batch;

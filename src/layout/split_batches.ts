@@ -43,7 +43,7 @@ export class SplitBatches implements Disposable {
     const first = index * batchSize;
     const samples = this.#reader.read(first, Math.min(batchSize, this.#reader.samples - first));
     const filler = new BatchFiller(batch);
-    for (let i = 0; i < samples.count; i++) filler.add(samples, i);
+    filler.addAll(samples);
     filler.close();
   }
 

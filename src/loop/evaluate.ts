@@ -5,7 +5,7 @@ import { SplitBatches } from "../layout/split_batches.ts";
 import { NotFinite, notFinite } from "../checkpoint/weights.ts";
 import { type Decile, decilesOf } from "../events/deciles.ts";
 import { countDeadUnits, type DeadUnits } from "../events/dead_units.ts";
-import { metricParts, type Metrics, sortedOrder } from "../events/metrics.ts";
+import { metricParts, type Metrics, rankingOf } from "../events/metrics.ts";
 import type { RankGroup } from "../ranks/rank_group.ts";
 
 /** Logits of consecutive samples with their labels. */
@@ -87,10 +87,11 @@ export async function scoreSplit(
 }
 
 export async function evaluationOf({ logits, labels, weights, groups, deadUnits }: Scores): Promise<Evaluation> {
-  const order = sortedOrder(logits);
-  const metrics = await inParts(metricParts(logits, labels, order, groups, weights));
+  const ranking = rankingOf(logits, labels, weights);
   if (breaks.due) await breaks.take();
-  return { ...metrics, deadUnits, deciles: decilesOf(logits, labels, weights, order) };
+  const metrics = await inParts(metricParts(logits, labels, ranking, groups, weights));
+  if (breaks.due) await breaks.take();
+  return { ...metrics, deadUnits, deciles: decilesOf(ranking) };
 }
 
 /** The probability of a click for a logit: its sigmoid. */

@@ -105,6 +105,7 @@ export class Rank {
 
   /** Executes one command; with several ranks, returns when this rank's part is done. */
   execute(command: Command, a: number, b: number): void {
+    this.#state.device.keepWeights?.(command === Command.score);
     switch (command) {
       case Command.train:
         return this.#train(a, b);

@@ -1,7 +1,7 @@
 /** Notes about metrics that a dataset's labels leave undefined, at the beginning of training rather than its end. */
 import type { TrainConfig } from "../config/train_config.ts";
 import { breaks, inParts } from "../breaks.ts";
-import { metricParts, sortedOrder } from "../events/metrics.ts";
+import { metricParts, rankingOf } from "../events/metrics.ts";
 import { type Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
 
 /** Samples that are read at a time, which takes a few milliseconds. */
@@ -51,7 +51,7 @@ async function hasGauc(dataset: Dataset, split: Split): Promise<boolean> {
   }
   const logits = new Float32Array(samples);
   const { byGroup } = await inParts(
-    metricParts(logits, labels, sortedOrder(logits), dataset.readGroups(split, samples)),
+    metricParts(logits, labels, rankingOf(logits, labels), dataset.readGroups(split, samples)),
   );
   return !Number.isNaN(byGroup!.gauc);
 }

@@ -41,6 +41,7 @@ export class Scorer implements Disposable {
       pooled: host.allocate(bagsOfBatch * dim, "pooled rows"),
       offsets: host.allocate(bagsOfBatch + 1, "offsets"),
     };
+    host.keepWeights?.(true);
     this.#network = new Network(plan, MAX_SAMPLES, { device: host, parameters, gradients: undefined });
     this.#bound = this.#network.bind({ ...this.#inputs, pooledGradients: undefined });
   }

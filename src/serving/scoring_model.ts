@@ -173,7 +173,7 @@ export async function openOther(
   const encoder = await RowEncoder.load(dataset);
   // The WASM kernels compute the same bits for a sample alone and among others. The bits of most libraries depend on
   // the number of samples, and they are slower for a single one.
-  const host = await openHost({ ...await cpuOptions("wasm"), fixedWeights: true });
+  const host = await openHost(await cpuOptions("wasm"));
   const { tables, dense } = dataset.body;
   return await withBest(run, dataset, async (checkpoint) => {
     if (checkpoint.id === known) return undefined;

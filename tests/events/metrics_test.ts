@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Random } from "../../src/random.ts";
-import { auc, averagePrecision, metricsOf } from "../../src/events/metrics.ts";
+import { auc, averagePrecision, metricsOf, rankingOf } from "../../src/events/metrics.ts";
 
 /** The definition: the share of (positive, negative) pairs in the right order, ties counted half. */
 function pairCount(scores: Float32Array, labels: Uint8Array): number {
@@ -59,7 +59,7 @@ Deno.test("AUC is NaN where it is not defined", () => {
 
 Deno.test("average precision is the mean precision at the positives, ties taken together", () => {
   const of = (scores: number[], labels: number[]) =>
-    averagePrecision(Float32Array.from(scores), Uint8Array.from(labels));
+    averagePrecision(rankingOf(Float32Array.from(scores), Uint8Array.from(labels)));
   assert.equal(of([1, 4, 3.5, 8], [0, 0, 1, 1]), (1 + 2 / 3) / 2); // as scikit-learn has it
   assert.equal(of([4, 3, 2, 1], [1, 1, 0, 0]), 1);
   assert.equal(of([0, -0, 0, 0], [1, 0, 0, 0]), 0.25);

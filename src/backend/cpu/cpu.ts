@@ -48,13 +48,13 @@ export class CpuBackend extends HostMemory implements PagedBackend {
   #scratch: CpuBuffer;
 
   /** Uses the kernel memory that all ranks of the process share; without a library the WASM kernels multiply. */
-  constructor(memory: KernelMemory, blas: BlasName, library: Library | undefined, fixedWeights = false) {
+  constructor(memory: KernelMemory, blas: BlasName, library: Library | undefined) {
     super();
     this.blas = blas;
     this.#memory = memory;
     this.#kernels = instantiateKernels(memory.memory);
     const takeScratch = (bytes: number) => this.#takeScratch(bytes);
-    this.#products = productsBy(library, this.#kernels, takeScratch, fixedWeights);
+    this.#products = productsBy(library, this.#kernels, takeScratch);
     const gemm = library?.precision === "bf16" ? library.narrow : library?.gemm;
     this.#dots = new DotInteraction(this.#kernels, gemm?.bindMany, takeScratch);
     this.addsProducts = library?.gemm.adds === true;
@@ -119,6 +119,10 @@ export class CpuBackend extends HostMemory implements PagedBackend {
 
   override prepareLinear(shape: LinearShape, x: Buffer, weight: Buffer): void {
     this.#products.prepare?.(shape, x, weight);
+  }
+
+  keepWeights(kept: boolean): void {
+    this.#products.keepWeights(kept);
   }
 
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {

@@ -1,8 +1,9 @@
 /** Matrix products of layers, by the WASM kernels or by a library in single precision or bf16. */
 import type { Buffer, LinearGradients, LinearShape } from "../backend.ts";
 import { Bf16Copies, type CopyMemory, isWide } from "../bf16_copies.ts";
-import type { Bf16Gemm, Gemm, Rounding } from "../../../ffi/gemm.ts";
+import type { Bf16Gemm, Gemm, PackedWeights, Rounding } from "../../../ffi/gemm.ts";
 import { at, atOrNull, type CpuBuffer, floats } from "./cpu_buffer.ts";
+import { KeptWeights } from "./kept_weights.ts";
 import { ACTIVATION_CODES, type Address, type Kernels } from "./wasm/kernels.ts";
 
 /** Most samples of a product with a packed weight, which is read once for every six of them, whatever cache it fits. */
@@ -19,6 +20,8 @@ export interface Products {
   readonly name: string;
   /** See `Backend.prepareLinear`; undefined if the products need no memory of their own. */
   prepare?(shape: LinearShape, x: Buffer, weight: Buffer): void;
+  /** See `Backend.keepWeights`. */
+  keepWeights(kept: boolean): void;
   /** See `Backend.linear`. */
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void;
   /** dWeight = dYᵀ x and, unless dX is undefined, dX = dY weight; each added if the buffers say so. */
@@ -28,37 +31,52 @@ export interface Products {
 /** Allocates memory in the kernels' memory, which is never freed. */
 export type TakeScratch = (bytes: number) => CpuBuffer;
 
-/** Uses the library, or the kernels if there is none. See `CpuOptions.fixedWeights`. */
-export function productsBy(
-  library: Library | undefined,
-  kernels: Kernels,
-  takeScratch: TakeScratch,
-  fixedWeights: boolean,
-): Products {
-  if (library === undefined) {
-    const products = new KernelProducts(kernels, takeScratch(kernels.gemmScratchBytes()));
-    return fixedWeights ? new FixedWeightProducts(kernels, takeScratch, products) : products;
-  }
+/** Uses the library, or the kernels if there is none. */
+export function productsBy(library: Library | undefined, kernels: Kernels, takeScratch: TakeScratch): Products {
+  if (library === undefined) return new KernelProducts(kernels, takeScratch);
   return library.precision === "fp32"
-    ? new LibraryProducts(kernels, library.gemm)
+    ? new LibraryProducts(kernels, library.gemm, takeScratch)
     : new Bf16Products(kernels, library.gemm, library.narrow, takeScratch);
 }
 
+/** A kept weight is packed for products of few samples, whose bits are those of other products. */
 class KernelProducts implements Products {
   readonly name = "WASM SIMD";
   readonly #kernels: Kernels;
   readonly #scratch: CpuBuffer;
+  readonly #kept: KeptWeights<Address>;
+  /** Scratch of products with packed weights. */
+  #rows: CpuBuffer;
 
-  constructor(kernels: Kernels, scratch: CpuBuffer) {
+  constructor(kernels: Kernels, takeScratch: TakeScratch) {
     this.#kernels = kernels;
-    this.#scratch = scratch;
+    this.#scratch = takeScratch(kernels.gemmScratchBytes());
+    this.#rows = takeScratch(0);
+    this.#kept = new KeptWeights<Address>({
+      take: ({ inputs, outputs }) => {
+        const bytes = kernels.packedScratchBytes(outputs);
+        if (4 * this.#rows.words < bytes) this.#rows = takeScratch(bytes);
+        return takeScratch(4 * kernels.packedWords(inputs, outputs)).address;
+      },
+      pack: ({ inputs, outputs }, weight, packed) => kernels.packWeight(inputs, outputs, at(weight), packed),
+    });
+  }
+
+  keepWeights(kept: boolean): void {
+    this.#kept.keep(kept);
   }
 
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
     const { inputs, outputs, activation } = shape;
     const code = ACTIVATION_CODES[activation];
-    const scratch = this.#scratch.address;
-    this.#kernels.linear(samples, inputs, outputs, code, at(x), at(weight), atOrNull(bias), at(y), scratch);
+    const packed = samples > FEW_SAMPLES ? undefined : this.#kept.of(shape, weight, samples);
+    if (packed === undefined) {
+      const scratch = this.#scratch.address;
+      this.#kernels.linear(samples, inputs, outputs, code, at(x), at(weight), atOrNull(bias), at(y), scratch);
+    } else {
+      const scratch = this.#rows.address;
+      this.#kernels.linearPacked(samples, inputs, outputs, code, at(x), packed, atOrNull(bias), at(y), scratch);
+    }
   }
 
   gradients({ inputs, outputs }: LinearShape, samples: number, buffers: LinearGradients): void {
@@ -70,60 +88,61 @@ class KernelProducts implements Products {
   }
 }
 
-/** Packs each weight once, at its first product, for products of few samples. The bits are those of other products. */
-class FixedWeightProducts implements Products {
-  readonly name: string;
-  readonly #kernels: Kernels;
-  readonly #takeScratch: TakeScratch;
-  readonly #others: KernelProducts;
-  readonly #packed = new Map<Address, Address>();
-  #scratch: CpuBuffer;
+/** A kept weight that a library has packed, and its memory. */
+interface LibraryWeight<Matrix extends Float32Array | Uint16Array> {
+  readonly weights: PackedWeights<Matrix>;
+  readonly memory: Uint8Array;
+}
 
-  constructor(kernels: Kernels, takeScratch: TakeScratch, others: KernelProducts) {
-    this.name = others.name;
-    this.#kernels = kernels;
-    this.#takeScratch = takeScratch;
-    this.#others = others;
-    this.#scratch = takeScratch(0);
-  }
+/** Kept weights of a library; undefined if it cannot pack. */
+function keptBy<Matrix extends Float32Array | Uint16Array>(
+  { packed }: Gemm<Matrix>,
+  takeScratch: TakeScratch,
+): KeptWeights<LibraryWeight<Matrix>> | undefined {
+  return packed && new KeptWeights({
+    take({ inputs, outputs }, samples) {
+      const weights = packed(samples, outputs, inputs);
+      const { buffer, byteOffset } = takeScratch(weights.bytes).floats;
+      return { weights, memory: new Uint8Array(buffer, byteOffset, weights.bytes) };
+    },
+    pack: (_, weight, { weights, memory }) => weights.pack(floats(weight), memory),
+  });
+}
 
-  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
-    if (samples > FEW_SAMPLES) return this.#others.linear(shape, samples, x, weight, bias, y);
-    const { inputs, outputs, activation } = shape;
-    const packed = this.#packed.get(at(weight)) ?? this.#pack(shape, weight);
-    const code = ACTIVATION_CODES[activation];
-    const { address } = this.#scratch;
-    this.#kernels.linearPacked(samples, inputs, outputs, code, at(x), packed, atOrNull(bias), at(y), address);
-  }
-
-  #pack({ inputs, outputs }: LinearShape, weight: Buffer): Address {
-    const { address } = this.#takeScratch(4 * this.#kernels.packedWords(inputs, outputs));
-    this.#kernels.packWeight(inputs, outputs, at(weight), address);
-    this.#packed.set(at(weight), address);
-    const bytes = this.#kernels.packedScratchBytes(outputs);
-    if (4 * this.#scratch.words < bytes) this.#scratch = this.#takeScratch(bytes);
-    return address;
-  }
-
-  gradients(shape: LinearShape, samples: number, buffers: LinearGradients): void {
-    this.#others.gradients(shape, samples, buffers);
-  }
+/**
+ * The samples that buffers have room for. Products with kept weights compute so many, whatever is behind those of the
+ * batch: a library then needs a product of one size only.
+ */
+function roomOf({ inputs, outputs }: LinearShape, x: Buffer, y: Buffer): number {
+  return Math.min(Math.floor(x.words / inputs), Math.floor(y.words / outputs));
 }
 
 class LibraryProducts implements Products {
   readonly name: string;
   readonly #kernels: Kernels;
   readonly #gemm: Gemm;
+  readonly #kept: KeptWeights<LibraryWeight<Float32Array>> | undefined;
 
-  constructor(kernels: Kernels, gemm: Gemm) {
+  constructor(kernels: Kernels, gemm: Gemm, takeScratch: TakeScratch) {
     this.name = gemm.version;
     this.#kernels = kernels;
     this.#gemm = gemm;
+    this.#kept = keptBy(gemm, takeScratch);
+  }
+
+  keepWeights(kept: boolean): void {
+    this.#kept?.keep(kept);
   }
 
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
     const { inputs, outputs, activation } = shape;
-    this.#gemm.gemm(false, true, samples, outputs, inputs, floats(x), floats(weight), floats(y));
+    const room = roomOf(shape, x, y);
+    const kept = isWide(shape) ? this.#kept?.of(shape, weight, room) : undefined;
+    if (kept === undefined) {
+      this.#gemm.gemm(false, true, samples, outputs, inputs, floats(x), floats(weight), floats(y));
+    } else {
+      kept.weights.multiply(room, floats(x), floats(y));
+    }
     if (bias === undefined) return;
     this.#kernels.biasActivation(samples, outputs, ACTIVATION_CODES[activation], at(bias), at(y));
   }
@@ -146,13 +165,19 @@ class Bf16Products implements Products {
   readonly #gemm: Bf16Gemm;
   readonly #narrow: Products;
   readonly #copies: Bf16Copies<Rounded>;
+  readonly #kept: KeptWeights<LibraryWeight<Uint16Array>> | undefined;
 
   constructor(kernels: Kernels, gemm: Bf16Gemm, narrow: Gemm, takeScratch: TakeScratch) {
     this.name = gemm.version;
     this.#kernels = kernels;
     this.#gemm = gemm;
-    this.#narrow = new LibraryProducts(kernels, narrow);
+    this.#narrow = new LibraryProducts(kernels, narrow, takeScratch);
+    this.#kept = keptBy(gemm, takeScratch);
     this.#copies = new Bf16Copies(() => new Rounded(kernels, takeScratch, gemm.rounding));
+  }
+
+  keepWeights(kept: boolean): void {
+    this.#kept?.keep(kept);
   }
 
   prepare(shape: LinearShape, x: Buffer, weight: Buffer): void {
@@ -164,9 +189,15 @@ class Bf16Products implements Products {
     if (!isWide(shape)) return this.#narrow.linear(shape, samples, x, weight, bias, y);
     const { inputs, outputs, activation, sameWeight = false } = shape;
     const left = this.#copies.of(x).round(samples * inputs, x);
-    const weights = this.#copies.of(weight);
-    const right = sameWeight ? weights.last(outputs * inputs, weight) : weights.round(outputs * inputs, weight);
-    this.#gemm.gemm(false, true, samples, outputs, inputs, left, right, floats(y));
+    const room = roomOf(shape, x, y);
+    const kept = this.#kept?.of(shape, weight, room);
+    if (kept === undefined) {
+      const weights = this.#copies.of(weight);
+      const right = sameWeight ? weights.last(outputs * inputs, weight) : weights.round(outputs * inputs, weight);
+      this.#gemm.gemm(false, true, samples, outputs, inputs, left, right, floats(y));
+    } else {
+      kept.weights.multiply(room, left, floats(y));
+    }
     if (bias === undefined) return;
     this.#kernels.biasActivation(samples, outputs, ACTIVATION_CODES[activation], at(bias), at(y));
   }
