@@ -50,6 +50,7 @@ const modelShape: z.ZodType<ModelShape> = z.object({
   model: z.enum(["mf", "deepfm", "wide-deep", "tbsm"]).optional(),
   steps: z.number().int().positive().optional(),
   optimizer: z.enum(OPTIMIZER_NAMES),
+  rowInit: z.number().positive().optional(),
 });
 
 /** The state of training at a checkpoint. */

@@ -21,7 +21,7 @@ export const trainConfig = z.strictObject(Object.fromEntries(
 /** A preset: the shape of a model and its training options. */
 type PresetConfig =
   & Pick<TrainConfig, "dim" | "bottom" | "top" | "batchSize" | "optimizer" | "learningRate" | "firstTurn" | "turns">
-  & Partial<Pick<TrainConfig, "model" | "epochs" | "weightDecay" | "crossLayers" | "crossRank">>;
+  & Partial<Pick<TrainConfig, "model" | "epochs" | "weightDecay" | "crossLayers" | "crossRank" | "rowInit">>;
 
 const KAGGLE: PresetConfig = {
   dim: 16,
@@ -42,7 +42,7 @@ const KAGGLE: PresetConfig = {
 export const PRESETS = {
   default: {
     ...{ ...KAGGLE, optimizer: "adagrad", learningRate: OPTIMIZERS.adagrad.learningRate },
-    ...{ firstTurn: "hot", turns: "shrinking" },
+    ...{ firstTurn: "hot", turns: "shrinking", rowInit: 0.001 },
   },
   pairs: {
     ...{ ...KAGGLE, dim: 32, model: "mf", batchSize: 1024, epochs: 2 },
@@ -81,8 +81,9 @@ export function impliedMode(layers: readonly Partial<TrainConfig>[]): Pick<Parti
  * Resolves a configuration: the defaults, overridden by the preset, then by each of `layers` in turn. Options of the
  * last layer must have an effect: `firstTurn: "cold"` outside mode fae is refused.
  *
- * A learning rate or a weight decay belongs to the optimizer of its layer. If a later layer chooses another optimizer
- * without them, the defaults of that optimizer are used. A rate without an optimizer applies to any optimizer.
+ * A learning rate, a weight decay and the initial value of rows belong to the optimizer of their layer. If a later layer
+ * chooses another optimizer without them, the defaults of that optimizer are used. A rate without an optimizer applies to
+ * any optimizer.
  *
  * If a layer sets `dim` and none sets `bottom`, the preset's bottom MLP ends in that width. If none sets `mode`, options
  * that are about one mode imply it: `memory` mode cpu, `hotMemory`, `firstTurn` and `turns` mode fae.
@@ -109,7 +110,7 @@ export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[])
   const all: Partial<TrainConfig>[] = [PRESETS[preset], ...layers];
   const config = checkConfig(Object.assign({}, DEFAULTS, impliedMode(layers), ...all));
   /** True if the value was given for the configured optimizer, not for another. */
-  const applies = (key: "learningRate" | "weightDecay") => {
+  const applies = (key: "learningRate" | "weightDecay" | "rowInit") => {
     const layer = all.findLast((layer) => layer[key] !== undefined);
     return layer !== undefined && (layer.optimizer ?? config.optimizer) === config.optimizer;
   };
@@ -123,6 +124,7 @@ export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[])
     bottom,
     learningRate: applies("learningRate") ? config.learningRate : learningRate,
     weightDecay: applies("weightDecay") ? config.weightDecay : weightDecay ?? 0,
+    rowInit: applies("rowInit") ? config.rowInit : TRAIN_OPTIONS.rowInit.default!,
   };
   expectActing(resolved, layers.at(-1) ?? {}, preset);
   return resolved;

@@ -1,6 +1,7 @@
 /** Options of training: shape of the model. */
 import {
   type CommandLine,
+  number,
   oneOf,
   optionsIn,
   type OptionsOf,
@@ -24,6 +25,8 @@ export interface ModelConfig {
   top: number[];
   /** Interaction of the features: products of all pairs, or concatenation. */
   interaction: "dot" | "cat";
+  /** Largest initial value of rows; that of a table is smaller if 1 / sqrt(rows of the table), as published, is. */
+  rowInit: number;
   /** How the rows of a bag, the values of a sample in one sparse feature, are combined. */
   pooling: "sum" | "mean";
   /** Layers of the cross network of DCNv2. */
@@ -59,6 +62,12 @@ const interactionRule: Rule = ({ model }, line) =>
 /** For options of the MLPs. */
 const mlpRule: Rule = ({ model }, line) =>
   model === "mf" ? `${withModel(model, line)}: matrix factorisation has no MLP` : undefined;
+
+/** Rows of a model that is trained further are there already. */
+const rowInitRule: Rule = (_, line) =>
+  line?.given.has("--from")
+    ? "with --from: its rows are there, and new ones begin as they did; leave it out"
+    : undefined;
 
 /** For options of the cross network. */
 const crossRule: Rule = ({ model }, line) =>
@@ -114,6 +123,19 @@ export const MODEL_OPTIONS: OptionsOf<ModelConfig> = {
     commands: SHAPE,
     rules: [interactionRule],
   }),
+  rowInit: option(
+    "--row-init <bound>",
+    "largest initial value of embedding rows, which are uniform up to it, or up to 1 / sqrt(rows of the table) if that is " +
+      "smaller; 1 for the latter alone, as published",
+    {
+      type: number("above 0 and at most 1", 0, 1, false),
+      default: 1,
+      before: 1,
+      shown: "preset default with its optimizer 0.001, else 1",
+      commands: ["train"],
+      rules: [rowInitRule],
+    },
+  ),
   pooling: option("--pooling <how>", "how the rows of a bag (a list of values) are combined: sum or mean", {
     type: oneOf(["sum", "mean"]),
     default: "sum",

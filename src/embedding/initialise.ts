@@ -27,7 +27,10 @@ export function* rowChunks({ tableRows }: Pick<EmbeddingShape, "tableRows">): Ge
   for (let row = 0; row < rows; row += CHUNK_ROWS) yield { row, rows: Math.min(CHUNK_ROWS, rows - row) };
 }
 
-/** Computes initial rows of all tables of a model; in a table of n rows they are ~ U(-1 / sqrt(n), 1 / sqrt(n)). */
+/**
+ * Computes initial rows of all tables of a model. In a table of n rows they are ~ U(-b, b), where b is 1 / sqrt(n) as in
+ * facebookresearch/dlrm, or `rowInit` if that is smaller.
+ */
 export class InitialRows {
   readonly #dim: number;
   /** By table: its first global row (and the end); that of number 0; the key of its rows; the bound of their values. */
@@ -41,7 +44,7 @@ export class InitialRows {
    * were dropped: a new row then begins with other values than the row that had its id before.
    */
   constructor(
-    { tableRows, dim }: Pick<EmbeddingShape, "tableRows" | "dim">,
+    { tableRows, dim, rowInit = 1 }: Pick<EmbeddingShape, "tableRows" | "dim" | "rowInit">,
     seed: number,
     skipped?: readonly number[],
   ) {
@@ -52,7 +55,7 @@ export class InitialRows {
     this.#keys = Int32Array.from(tableRows, (_, table) => {
       return mix(mix(mix(seed >>> 0) + STEP ^ STREAM) + STEP ^ table);
     });
-    this.#bounds = Float64Array.from(tableRows, (rows) => Math.sqrt(1 / rows));
+    this.#bounds = Float64Array.from(tableRows, (rows) => Math.min(rowInit, Math.sqrt(1 / rows)));
   }
 
   /** Writes the weights of global rows `[row, row + rows)` to `weights` from `at` on. */

@@ -29,6 +29,8 @@ export interface EmbeddingShape {
   readonly tableRows: readonly number[];
   /** Determines the optimizer state of a row. */
   readonly optimizer: OptimizerName;
+  /** Largest initial value of a row, if that of its table is larger; undefined for none. */
+  readonly rowInit?: number | undefined;
 }
 
 /** Rows with their optimizer state, each as a `B`. */

@@ -19,6 +19,8 @@ export interface ModelShape extends DlrmShape {
   readonly steps?: number | undefined;
   /** Determines the optimizer state. */
   readonly optimizer: OptimizerName;
+  /** Largest initial value of rows; absent if that of their table is the published one, 1 / sqrt(rows). */
+  readonly rowInit?: number | undefined;
 }
 
 /** The models other than DLRM and DCNv2, which `ModelShape.cross` tells apart. */
@@ -43,6 +45,8 @@ export interface ModelSizes extends Pick<ModelShape, "dim" | "top" | "interactio
   /** Rate of dropout in training, and the seed that it follows from. */
   readonly dropout: number;
   readonly seed: number;
+  /** Largest initial value of rows; default 1. */
+  readonly rowInit?: number | undefined;
 }
 
 /** The part of a dataset that a model depends on. */
@@ -68,8 +72,12 @@ export function shapeOf(sizes: ModelSizes, { denseFeatures, tableRows, steps = 1
     );
   }
   const input = denseFeatures === 0 ? [] : [denseFeatures];
-  const { pooling, dropout: rate, seed } = sizes;
-  const common = { dim, tableRows, optimizer, ...(bags && pooling === "mean" && { pooling }) };
+  const { pooling, dropout: rate, seed, rowInit = 1 } = sizes;
+  const common = {
+    ...{ dim, tableRows, optimizer },
+    ...(rowInit < 1 && { rowInit }),
+    ...(bags && pooling === "mean" && { pooling }),
+  };
   if (model === "mf") return { ...common, bottom: input, top: [], interaction: "cat", model };
   const mlps = {
     ...common,

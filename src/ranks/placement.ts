@@ -291,14 +291,14 @@ export async function openDeviceCached(
 
 /** Starts the store of a host's rows that are not in memory. */
 async function startStore(
-  { shape: { dim, optimizer, tableRows } }: ModelPlan,
+  { shape: { dim, optimizer, rowInit, tableRows } }: ModelPlan,
   { batchRows, lookAhead }: CacheSizes,
   { files }: Tier,
   shard: Shard,
   opening: DisposableStack,
 ): Promise<StoreThread> {
   const directory = files && opening.use(files(shard.host)).path;
-  const options = { directory, tableRows, shard, dim, optimizer };
+  const options = { directory, tableRows, shard, dim, optimizer, rowInit };
   return opening.use(await StoreThread.start(options, { jobs: lookAhead + 1, rows: batchRows }));
 }
 

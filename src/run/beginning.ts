@@ -120,6 +120,11 @@ export async function openFrom(from: string, plan: ModelPlan, dataset: Dataset):
   return await grownFor(checkpoint, plan, dataset);
 }
 
+/** The largest initial value of rows of the model that `from` names; its new rows begin like the others. Throws HotsetError. */
+export function rowInitOf(from: string): number {
+  return (isArtifact(from) ? Checkpoint.open(from, "lengths") : findBest(from)).body.model.rowInit ?? 1;
+}
+
 /** Why a checkpoint does not fit a dataset; undefined if it does. The run of the checkpoint records its dataset. */
 async function differenceFrom({ directory, body }: Checkpoint, dataset: Dataset): Promise<string | undefined> {
   if (body.dataset === dataset.id) return undefined;

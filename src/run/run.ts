@@ -16,7 +16,7 @@ import { isArtifact, isDirectory } from "../storage/artifact.ts";
 import { throughLinks } from "../storage/links.ts";
 import { OutputLock } from "../storage/output_lock.ts";
 import { isPartial, leftoversIn } from "../storage/partial.ts";
-import { encodingOf, openFrom, openResumePoint, openStart, recall } from "./beginning.ts";
+import { encodingOf, openFrom, openResumePoint, openStart, recall, rowInitOf } from "./beginning.ts";
 import { chooseMode } from "./choose_mode.ts";
 import { configBefore, configFor, shapeOfData } from "./config_for.ts";
 import {
@@ -158,7 +158,9 @@ async function beginRun(
   start: UsableRun | undefined,
 ): Promise<ResultEvent> {
   await inTurn(options, () => expectTrainSamples(dataset));
-  const own = configFor(given, shapeOfData(dataset, options), options.report);
+  const found = configFor(given, shapeOfData(dataset, options), options.report);
+  const begun = start && await inTurn(options, () => ({ rowInit: rowInitOf(start.directory) }));
+  const own = { ...found, ...begun };
   const plan = await inTurn(options, () => planFor(own, dataset));
   const config = await chooseMode(own, plan, dataset, options.report, options.world);
   await inTurn(options, () => expectRows(config, dataset));

@@ -148,6 +148,7 @@ Deno.test("options that contradict each other are refused, and act without the o
       /with 2 evaluations, one per epoch: set --test-freq or more/,
     ],
     ["--lr-decay-start-step", "--lr-num-decay-steps", { lrNumDecaySteps: 0 }, /set --lr-num-decay-steps$/],
+    ["--row-init", "--from", {}, /^Cannot use --row-init with --from: .*; leave it out$/],
     ["--memory", "--mode", { memory: { share: 0.1 }, mode: "fae" }, /with --mode fae: .*choose --mode cpu, or/],
     ["--memory", "--collective", { memory: { share: 0.1 }, collective: "nccl" }, /with --collective nccl: only CPUs/],
     ["--ranks", "--collective", { collective: "nccl" }, /with --collective nccl: mpirun sets the number of ranks$/],

@@ -18,7 +18,7 @@ const PAGE_ROWS = Math.floor((PAGE_BYTES / 4 - 3) / (1 + WORDS));
 /** The log of a host in a new directory; `segmentBytes` chooses the smallest segments. */
 function openLog(folder: string, numbers: RowNumbers, rows: number, host = 0, hosts = 1): RowLog {
   Deno.mkdirSync(folder);
-  const initial = initialRecords(numbers.initialRows(WORDS), { dim: WORDS, optimizer: "sgd" });
+  const initial = initialRecords(numbers.initialRows({ dim: WORDS }), { dim: WORDS, optimizer: "sgd" });
   return new RowLog({
     ...{ directory: folder, rows, recordWords: WORDS, initial, segmentBytes: 1 },
     shard: { host, hosts },

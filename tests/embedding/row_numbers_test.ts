@@ -17,7 +17,7 @@ function expectNumbers(numbers: RowNumbers, tables: GrowingTables, random: Rando
     assert.equal(numbers.rowOf(number), rowOf.get(number) ?? NO_ROW, `number ${number}`);
   }
   assert.equal(numbers.rowOf(NO_ROW), NO_ROW, "an unused place of a page");
-  const initial = numbers.initialRows(DIM);
+  const initial = numbers.initialRows({ dim: DIM });
   for (const [first, count] of [[0, rows.length], [random.below(rows.length), 1]]) {
     const weights = new Float32Array(1 + count * DIM);
     initial.write(first, count, weights, 1);

@@ -63,6 +63,22 @@ Deno.test("rows are uniform up to 1 / sqrt(rows of the table)", () => {
   }
 });
 
+Deno.test("rows are uniform up to rowInit where their table has larger ones, and else the same", () => {
+  const rowInit = 0.0065; // between those of 16,384 rows and 40,000
+  const rows = rowsOf(1);
+  const limited = new Float32Array(rows.length);
+  new InitialRows({ ...PLAN.shape, rowInit }, 1).write(0, PLAN.rows, limited, 0);
+  let first = 0;
+  for (const count of PLAN.shape.tableRows) {
+    const values = (all: Float32Array) => all.subarray(4 * first, 4 * (first + count));
+    const scale = Math.min(1, rowInit * Math.sqrt(count));
+    assert.equal(scale === 1, count === 40_000, "else this proves nothing");
+    const expected = values(rows).map((value) => value * scale);
+    assert.ok(values(limited).every((value, i) => Math.abs(value - expected[i]) <= 3e-7 * Math.abs(expected[i])));
+    first += count;
+  }
+});
+
 Deno.test("chunks cover every row once", () => {
   let next = 0;
   for (const { row, rows } of rowChunks(PLAN.shape)) {

@@ -34,6 +34,7 @@ export const GIVEN: readonly Given[] = [
   { option: "--arch-mlp-top", layer: { top: [5, 1] } },
   { option: "--model", layer: { model: "dcnv2" } },
   { option: "--arch-interaction-op", layer: { interaction: "cat" } },
+  { option: "--row-init", layer: { rowInit: 0.5 } },
   { option: "--pooling", layer: { pooling: "mean" } },
   { option: "--dcn-num-layers", layer: { crossLayers: 2 }, beside: { model: "dcnv2" } },
   { option: "--dcn-low-rank-dim", layer: { crossRank: 5 }, beside: { model: "dcnv2" } },

@@ -257,6 +257,7 @@ function models(): AccuracyTable {
   return means("models", ["criteo", "movielens", "taobao", "avazu"], [
     hotset("defaults", {}),
     hotset("`--epochs 1`", { epochs: 1 }),
+    hotset("`--row-init 1`", { rowInit: 1 }),
     hotset("`--model dcnv2`", { model: "dcnv2" }),
     pytorch("Adagrad .01", "--optimizer", "adagrad", "--rate", "0.01"),
     pytorch("Adam .001", "--optimizer", "adam", "--rate", "0.001"),

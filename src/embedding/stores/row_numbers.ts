@@ -7,6 +7,7 @@
  */
 import { HotsetError } from "../../errors.ts";
 import { InitialRows } from "../initialise.ts";
+import type { EmbeddingShape } from "../tables.ts";
 import { NO_ROW } from "./row_page.ts";
 
 /** Where the rows of a model are after a growth. */
@@ -188,10 +189,10 @@ export class RowNumbers {
     return number >= this.#firstNumbers[i] && row < this.#endOf(run) ? row : NO_ROW;
   }
 
-  /** Computes the initial values of the rows. */
-  initialRows(dim: number): Pick<InitialRows, "write"> {
+  /** Computes the initial values of the rows, whose largest value is the same in all generations of a model. */
+  initialRows({ dim, rowInit }: Pick<EmbeddingShape, "dim" | "rowInit">): Pick<InitialRows, "write"> {
     const created = this.#generations.map(({ seed, tableRows, dropped }) =>
-      new InitialRows({ tableRows, dim }, seed, dropped)
+      new InitialRows({ tableRows, dim, rowInit }, seed, dropped)
     );
     return {
       write: (row, rows, weights, at) => {

@@ -8,9 +8,9 @@ import type { SavedRows } from "./log_segments.ts";
 /** Computes the initial values of rows in tables of this shape. */
 export function initialRowsOf(
   { seed, numbers }: Pick<SavedRows, "seed" | "numbers">,
-  shape: Pick<EmbeddingShape, "tableRows" | "dim">,
+  shape: Pick<EmbeddingShape, "tableRows" | "dim" | "rowInit">,
 ): Pick<InitialRows, "write"> {
-  return numbers?.initialRows(shape.dim) ?? new InitialRows(shape, seed);
+  return numbers?.initialRows(shape) ?? new InitialRows(shape, seed);
 }
 
 /** Words of records read at a time. */
