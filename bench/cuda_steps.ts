@@ -9,6 +9,7 @@
  * The data is generated once: Criteo's popularity, tables divided by `--scale`. `--peer-batches DIR` also writes the
  * batches for bench/peers/dlrm_pytorch_cuda.py.
  */
+import { atOnce } from "../src/breaks.ts";
 import { writeStep } from "../src/optimizer/optimizers.ts";
 import { parseArgs } from "node:util";
 import { join } from "node:path";
@@ -159,7 +160,7 @@ export async function openStepRanks(
   const parameters = new Float32Array(plan.denseWords);
   initialiseDense(plan, config.seed, parameters);
   await group.initialise(parameters, config.seed);
-  group.tables.refresh();
+  atOnce(group.tables.refresh());
   return group;
 }
 

@@ -135,6 +135,23 @@ export async function* measureGaps(
     clicks,
     () => startRun(config, dataset, { out: path("next"), from: run, report: silent }),
   );
+  // What once kept the event loop waiting: large batches, switches between hot and cold ones, rows on disk.
+  const large = 65_536;
+  const largeLayout = { ...layout, out: path("large-layout"), batchSize: large };
+  (await call("buildLayout, batches of 65,536", clicks, () => buildLayout(dataset, profile, largeLayout)))
+    [Symbol.dispose]();
+  const fae = { ...config, mode: "fae", hotMemory: 2 ** 24 } as const;
+  const others = {
+    "batches of 65,536": { ...config, batchSize: large },
+    "mode fae": fae,
+    "mode fae, batches of 65,536": { ...fae, batchSize: large },
+    "a tenth of the rows in memory": { ...config, memory: { share: 0.1 } },
+  };
+  for (const [i, [what, other]] of Object.entries(others).entries()) {
+    const options = { out: path(`other-${i}`), report: silent };
+    await call(`startRun, ${what}`, clicks, () => startRun(other, dataset, options));
+  }
+  yield* gaps.splice(0);
   await call("reproduceRun", clicks, () => reproduceRun(run, silent));
   await call("writeRunReport", rows, () => writeRunReport(run, path("run.html")));
   await call("writeProfileReport", rows, () => writeProfileReport(profile, dataset, path("profile.html")));

@@ -3,6 +3,7 @@
  * replica, cold ones on the full tables. When the kind of batch changes, rows that changed in one are copied to the
  * other.
  */
+import { atOnce, type Parts } from "../breaks.ts";
 import type { Batch } from "../layout/batch.ts";
 import { HotIndex, hotIndexWords } from "../layout/hot_index.ts";
 import { nodeBarrier } from "../parallel/node_barrier.ts";
@@ -72,6 +73,9 @@ export class ReplicatedTables implements EmbeddingTables {
   }
 }
 
+/** Rows that are copied between breaks; ranks share them. Copying them takes one thread a few milliseconds. */
+const MOVED_AT_ONCE = 2 * ROWS_AT_ONCE;
+
 /** What the coordinator of replicated tables needs. */
 export interface ReplicaLists {
   /** Global rows of the replica, ascending. */
@@ -83,8 +87,10 @@ export interface ReplicaLists {
   readonly moveHotIds: Uint32Array;
   /** Memory of `replicaListWords`, initially zero. */
   readonly memory: Uint32Array;
-  /** Makes all ranks `pull` or `push` the first `count` entries of the lists, and waits for them. */
-  move(direction: "pull" | "push", count: number): void;
+  /** Queues that all ranks `pull` or `push` entries `[first, first + count)` of the lists. */
+  move(direction: "pull" | "push", first: number, count: number): void;
+  /** Waits for the ranks; the lists may be changed after that. */
+  moved(): Parts<void>;
 }
 
 /** Words in which the coordinator of replicated tables stores which rows are hot and which have changed. */
@@ -116,11 +122,7 @@ export class ReplicaCoordinator extends TableCoordinator {
   }
 
   override beforeStep(batch: Batch): void {
-    if (batch.hot !== this.#hot) {
-      if (batch.hot) this.refresh();
-      else this.flush();
-      this.#hot = batch.hot;
-    }
+    if (batch.hot !== this.#hot) atOnce(this.switchTo(batch.hot));
     const { words, distinct, sections: { segments } } = batch;
     const changed = batch.hot ? this.#changedInReplica : this.#changedInFull;
     for (let at = segments, end = segments + 2 * distinct; at < end; at += 2) {
@@ -129,22 +131,40 @@ export class ReplicaCoordinator extends TableCoordinator {
     if (!batch.hot) super.beforeStep(batch);
   }
 
+  override *switchTo(hot: boolean): Parts<void> {
+    if (hot === this.#hot) return;
+    yield* hot ? this.refresh() : this.flush();
+    this.#hot = hot;
+  }
+
   /** Copies the rows that hot batches changed to the full tables. */
-  override flush(): void {
+  override *flush(): Parts<void> {
     const { hotRows, moveRows, moveHotIds } = this.#lists;
     const count = takeBits(this.#changedInReplica, moveHotIds);
-    if (count === 0) return;
-    for (let i = 0; i < count; i++) moveRows[i] = hotRows[moveHotIds[i]];
-    this.onWrite(moveRows, 0, 1, count);
-    this.#lists.move("push", count);
+    yield* this.#move("push", count, (first, end) => {
+      for (let i = first; i < end; i++) moveRows[i] = hotRows[moveHotIds[i]];
+      this.onWrite(moveRows, first, 1, end - first);
+    });
   }
 
   /** Copies the hot rows that cold batches changed to the replica. */
-  override refresh(): void {
+  override *refresh(): Parts<void> {
     const { moveRows, moveHotIds } = this.#lists;
     const count = takeBits(this.#changedInFull, moveRows, this.#index.bits);
-    for (let i = 0; i < count; i++) moveHotIds[i] = this.#index.id(moveRows[i]);
-    if (count > 0) this.#lists.move("pull", count);
+    yield* this.#move("pull", count, (first, end) => {
+      for (let i = first; i < end; i++) moveHotIds[i] = this.#index.id(moveRows[i]);
+    });
+  }
+
+  /** Moves the first `count` rows of the lists; `complete` fills in entries `[first, end)` of the other list. */
+  *#move(direction: "pull" | "push", count: number, complete: (first: number, end: number) => void): Parts<void> {
+    for (let first = 0; first < count; first += MOVED_AT_ONCE) {
+      const end = Math.min(first + MOVED_AT_ONCE, count);
+      complete(first, end);
+      this.#lists.move(direction, first, end - first);
+      yield;
+    }
+    if (count > 0) yield* this.#lists.moved();
   }
 
   override invalidate(): void {

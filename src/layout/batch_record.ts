@@ -13,7 +13,11 @@
  * followed by zeros to a whole word. Places and lengths have 16 bits if that suffices for every batch of the shape. No
  * number has a variable length: a processor cannot predict where such numbers end. batch_unpacker.ts reads records.
  */
+import type { Parts } from "../breaks.ts";
 import { type Batch, batchSections, type BatchShape } from "./batch.ts";
+
+/** Lookups that are packed between breaks. */
+const LOOKUPS_AT_ONCE = 2 ** 17;
 
 /** True if places and lengths have 32 bits in the records of a shape. */
 export function hasWidePlaces({ batchSize, bags, lookupCapacity }: BatchShape): boolean {
@@ -75,10 +79,10 @@ export class BatchRecord {
   }
 
   /**
-   * Packs a complete batch; `positions` are those of its lookups in the order of its segments. Returns the bytes of the
+   * Packs a complete batch, in parts; `positions` are those of its lookups in the order of its segments. Returns the bytes of the
    * record.
    */
-  pack({ shape, sections, words, samples, lookups, distinct }: Batch, positions: Uint32Array): number {
+  *pack({ shape, sections, words, samples, lookups, distinct }: Batch, positions: Uint32Array): Parts<number> {
     const parts = this.#parts;
     parts.set(lookups, distinct);
     const block = 4 * sections.indices;
@@ -90,6 +94,7 @@ export class BatchRecord {
     const [placesAt, lengthsAt] = [parts.places, parts.lengths].map((at) => (block + at) / numbers.BYTES_PER_ELEMENT);
     const { bags, tables } = shape;
     for (let k = 0; k < lookups; k++) {
+      if (k % LOOKUPS_AT_ONCE === 0) yield;
       const table = bags ? 0 : Math.floor(k / samples);
       const place = bags ? positions[k] : (positions[k] - table) / tables;
       if (!Number.isInteger(place)) {
@@ -97,6 +102,7 @@ export class BatchRecord {
       }
       numbers[placesAt + k] = place;
     }
+    yield;
     for (let s = 0, o = sections.segments, row = (block + parts.rows) / 4; s < distinct; s++, o += 2) {
       record[row + s] = words[o];
       numbers[lengthsAt + s] = words[o + 3] - words[o + 1] - 1;

@@ -16,7 +16,7 @@ const LINE_BYTES = 64;
 /** The numbers of a record's segments and places, of whatever width. */
 type Numbers = Uint16Array | Uint32Array;
 
-/** Unpacks records of one shape. Allocates no arrays after construction. */
+/** Unpacks records of one shape, in parts of a few milliseconds. Allocates no arrays after construction. */
 export class BatchUnpacker {
   /** Memory for the longest record after its block, which is read into the batch. */
   readonly packed: Uint8Array;
@@ -35,6 +35,14 @@ export class BatchUnpacker {
   readonly #atOnce: number;
   /** Bag of each lookup, if it is not the lookup's position. */
   readonly #bagOf: Uint32Array | undefined;
+  /** The record at hand: its batch, what is wrong with it, and what is done of it. */
+  #batch: Batch | undefined;
+  #rowLimit = 0;
+  #fault: string | undefined;
+  #table = 0;
+  #segment = 0;
+  #nextRow = 0;
+  #sample = 0;
 
   /** Memory of its own for a record and a part of a batch. */
   constructor(shape: BatchShape) {
@@ -69,6 +77,49 @@ export class BatchUnpacker {
    * validated. Does not change words after the batch's last.
    */
   unpack(batch: Batch, byteLength: number, rowLimit: number): string | undefined {
+    this.begin(batch, byteLength, rowLimit);
+    while (this.advance());
+    return this.end();
+  }
+
+  /** The same in parts: `begin`, `advance` until it returns false, and `end`, which returns the result. */
+  begin(batch: Batch, byteLength: number, rowLimit: number): void {
+    this.#batch = batch;
+    this.#rowLimit = rowLimit;
+    this.#table = 0;
+    this.#segment = 0;
+    this.#nextRow = 0;
+    this.#sample = 0;
+    this.#fault = this.#unpackBlock(batch, byteLength);
+  }
+
+  /** Unpacks the next tables, or samples. Returns false if there is nothing left to do. */
+  advance(): boolean {
+    const batch = this.#batch!;
+    const { lookups, distinct } = batch;
+    // With bags every lookup is treated as a sample of a single table.
+    const [samples, tables] = this.#shape.bags ? [lookups, 1] : [batch.samples, this.#shape.tables];
+    if (this.#fault !== undefined || this.#sample === samples || lookups === 0) return false;
+    const valid = this.#table < tables
+      ? this.#unpackTables(batch, samples, tables)
+      : this.#segment === distinct && this.#writeIndices(batch, samples, tables);
+    if (!valid) this.#fault = this.#segmentsFault(batch, this.#rowLimit);
+    return valid;
+  }
+
+  /** Completes the batch. */
+  end(): string | undefined {
+    const { sections, words, lookups, distinct } = this.#batch!;
+    if (this.#fault !== undefined) return this.#fault;
+    words.fill(0, sections.segmentBags + lookups, sections.segmentWeights);
+    if (this.#shape.weightedLookups) words.fill(0, sections.segmentWeights + lookups, sections.segments);
+    words[sections.segments + 2 * distinct] = SEGMENTS_END;
+    words[sections.segments + 2 * distinct + 1] = lookups;
+    return undefined;
+  }
+
+  /** Completes what is not in the order of the segments. */
+  #unpackBlock(batch: Batch, byteLength: number): string | undefined {
     const { sections, words } = batch;
     const { batchSize, tables, denseFeatures, bags, weightedLookups, lookupCapacity } = this.#shape;
     const samples = words[Header.samples], lookups = words[Header.lookups], distinct = words[Header.distinct];
@@ -90,12 +141,7 @@ export class BatchUnpacker {
       words.set(this.#words.subarray(0, lookups), sections.lookupWeights);
       words.fill(0, sections.lookupWeights + lookups, sections.segmentBags);
     }
-    if (!this.#unpackSegments(batch, rowLimit)) return this.#segmentsFault(batch, rowLimit);
-    words.fill(0, sections.segmentBags + lookups, sections.segmentWeights);
-    if (weightedLookups) words.fill(0, sections.segmentWeights + lookups, sections.segments);
-    words[sections.segments + 2 * distinct] = SEGMENTS_END;
-    words[sections.segments + 2 * distinct + 1] = lookups;
-    return undefined;
+    return lookups === 0 && distinct > 0 ? this.#segmentsFault(batch, this.#rowLimit) : undefined;
   }
 
   #unpackBags({ words, sections, samples, lookups }: Batch): string | undefined {
@@ -113,55 +159,49 @@ export class BatchUnpacker {
     return total === lookups ? undefined : `bags of ${total} lookups instead of ${lookups}`;
   }
 
-  /** Writes indices, segment bags and segments. Returns false if they have a fault. */
-  #unpackSegments(batch: Batch, rowLimit: number): boolean {
-    const { words, sections, lookups, distinct } = batch;
-    if (lookups === 0) return distinct === 0;
-    // With bags every lookup is treated as a sample of a single table.
-    const [samples, tables] = this.#shape.bags ? [lookups, 1] : [batch.samples, this.#shape.tables];
+  /** Writes segments and segment bags of as many tables as there is memory for. Returns false if they have a fault. */
+  #unpackTables({ words, sections, distinct }: Batch, samples: number, tables: number): boolean {
     const { rows, places, lengths } = this.#parts;
     const kernels = this.#kernels;
     const numberBytes = this.#numbers.BYTES_PER_ELEMENT, wide = numberBytes === 4 ? 1 : 0;
-    const tablesAtOnce = Math.max(1, Math.floor(this.#atOnce / samples));
-    let segment = 0, nextRow = 0;
-    for (let table = 0; table < tables; table += tablesAtOnce) {
-      const count = Math.min(tablesAtOnce, tables - table);
-      const first = table * samples;
-      const read = kernels.expandSegments(
-        distinct - segment,
-        rows + 4 * segment,
-        lengths + numberBytes * segment,
-        wide,
+    const table = this.#table, segment = this.#segment;
+    const count = Math.min(Math.max(1, Math.floor(this.#atOnce / samples)), tables - table);
+    const first = table * samples;
+    const read = kernels.expandSegments(
+      distinct - segment,
+      rows + 4 * segment,
+      lengths + numberBytes * segment,
+      wide,
+      samples,
+      count * samples,
+      first,
+      this.#nextRow,
+      this.#rowLimit,
+      this.#segments,
+      this.#expanded,
+    );
+    if (read === 0) return false;
+    this.#copy(this.#segments, 2 * read, words, sections.segments + 2 * segment);
+    this.#segment += read;
+    this.#nextRow = words[sections.segments + 2 * this.#segment - 2] + 1;
+    for (let t = 0; t < count; t++) {
+      const at = 4 * t * samples;
+      const valid = kernels.scatterRows(
         samples,
-        count * samples,
-        first,
-        nextRow,
-        rowLimit,
-        this.#segments,
-        this.#expanded,
+        tables,
+        table + t,
+        places + numberBytes * (first + t * samples),
+        wide,
+        this.#expanded + at,
+        this.#collected + this.#stride * (table + t),
+        this.#bagsAt + at,
       );
-      if (read === 0) return false;
-      this.#copy(this.#segments, 2 * read, words, sections.segments + 2 * segment);
-      segment += read;
-      nextRow = words[sections.segments + 2 * segment - 2] + 1;
-      for (let t = 0; t < count; t++) {
-        const at = 4 * t * samples;
-        const valid = kernels.scatterRows(
-          samples,
-          tables,
-          table + t,
-          places + numberBytes * (first + t * samples),
-          wide,
-          this.#expanded + at,
-          this.#collected + this.#stride * (table + t),
-          this.#bagsAt + at,
-        );
-        if (valid === 0) return false;
-      }
-      if (this.#bagOf === undefined) this.#copy(this.#bagsAt, count * samples, words, sections.segmentBags + first);
-      else this.#writeBags(batch, this.#bagOf);
+      if (valid === 0) return false;
     }
-    return segment === distinct && this.#writeIndices(batch, samples, tables);
+    if (this.#bagOf === undefined) this.#copy(this.#bagsAt, count * samples, words, sections.segmentBags + first);
+    else this.#writeBags(this.#batch!, this.#bagOf);
+    this.#table += count;
+    return true;
   }
 
   /** Writes bag and weight of each lookup in the order of the segments, whose positions were unpacked. */
@@ -174,15 +214,14 @@ export class BatchUnpacker {
     }
   }
 
-  /** Writes the rows by sample. Returns false if a place has none. */
+  /** Writes the rows of the next samples by sample. Returns false if a place has none. */
   #writeIndices({ words, sections }: Batch, samples: number, tables: number): boolean {
-    const samplesAtOnce = Math.max(4, 4 * Math.floor(this.#atOnce / tables / 4));
+    const first = this.#sample;
+    const count = Math.min(Math.max(4, 4 * Math.floor(this.#atOnce / tables / 4)), samples - first);
     const rows = this.#expanded; // is no longer in use
-    for (let first = 0; first < samples; first += samplesAtOnce) {
-      const count = Math.min(samplesAtOnce, samples - first);
-      if (this.#kernels.transposeRows(first, count, tables, this.#collected, this.#stride, rows) === 0) return false;
-      this.#copy(rows, count * tables, words, sections.indices + first * tables);
-    }
+    if (this.#kernels.transposeRows(first, count, tables, this.#collected, this.#stride, rows) === 0) return false;
+    this.#copy(rows, count * tables, words, sections.indices + first * tables);
+    this.#sample += count;
     return true;
   }
 

@@ -161,8 +161,8 @@ async function pack(
     (batch.hot ? files.hot : files.cold).write(record, batch.distinct);
   });
   if (breaks.due) await breaks.take();
-  const hot = new Packer(ring, hotMap);
-  const cold = new Packer(ring, undefined);
+  const hot = new Packer(ring, await ring.take(), hotMap);
+  const cold = new Packer(ring, await ring.take(), undefined);
   await own.visit(
     (reader, first, count) => reader.read(first, count),
     (samples, i, isHot) => (isHot ? hot : cold).add(samples, i),
@@ -186,21 +186,26 @@ class Packer {
   #filler: BatchFiller;
 
   /** With a hot map packs hot batches, otherwise cold ones. */
-  constructor(ring: PackRing, hotMap: HotMap | undefined) {
+  constructor(ring: PackRing, batch: Batch, hotMap: HotMap | undefined) {
     this.#ring = ring;
     this.#hotMap = hotMap;
-    this.#batch = ring.take();
+    this.#batch = batch;
     this.#filler = new BatchFiller(this.#batch, hotMap);
   }
 
-  add(samples: Samples, i: number): void {
-    if (this.#filler.full) {
-      this.#submit();
-      this.#batch = this.#ring.take();
-      this.#filler = new BatchFiller(this.#batch, this.#hotMap);
-    }
+  /** Adds a sample. Returns a promise if the batch was full and another one must be waited for. */
+  add(samples: Samples, i: number): Promise<void> | undefined {
+    if (this.#filler.full) return this.#addToNext(samples, i);
     this.#filler.add(samples, i);
     this.samples++;
+    return undefined;
+  }
+
+  async #addToNext(samples: Samples, i: number): Promise<void> {
+    this.#submit();
+    this.#batch = await this.#ring.take();
+    this.#filler = new BatchFiller(this.#batch, this.#hotMap);
+    await this.add(samples, i);
   }
 
   /** Submits the last batch, which may be partial. */

@@ -164,6 +164,20 @@ export class Layout implements Disposable {
    * problem, or UsageError if there is no such batch.
    */
   readBatch(kind: BatchKind, index: number, batch: Batch): void {
+    const unpacker = this.#begin(kind, index, batch);
+    while (unpacker.advance());
+    this.#end(kind, index, batch, unpacker);
+  }
+
+  /** The same in parts; no other batch may be read meanwhile. @internal */
+  *readInParts(kind: BatchKind, index: number, batch: Batch): Generator<void> {
+    const unpacker = this.#begin(kind, index, batch);
+    do yield; while (unpacker.advance());
+    this.#end(kind, index, batch, unpacker);
+  }
+
+  /** Reads a record, and begins to unpack it. */
+  #begin(kind: BatchKind, index: number, batch: Batch): BatchUnpacker {
     if (!(Number.isInteger(index) && index >= 0 && index < this.batches(kind))) {
       throw new UsageError(
         `Cannot read ${kind} batch ${index} of layout ${this.directory}: it has ${this.batches(kind)}, from 0`,
@@ -174,8 +188,13 @@ export class Layout implements Disposable {
     const packedBytes = this.#positions[kind][index + 1] - packed;
     this.#readers[kind].read(begin, batch.block);
     this.#readers[kind].read(packed, unpacker.packed.subarray(0, packedBytes));
-    const fault = unpacker.unpack(batch, packedBytes, kind === "hot" ? this.hotRows.length : this.body.rows) ??
-      findBatchFault(batch, kind === "hot") ??
+    unpacker.begin(batch, packedBytes, kind === "hot" ? this.hotRows.length : this.body.rows);
+    return unpacker;
+  }
+
+  /** Validates an unpacked batch. */
+  #end(kind: BatchKind, index: number, batch: Batch, unpacker: BatchUnpacker): void {
+    const fault = unpacker.end() ?? findBatchFault(batch, kind === "hot") ??
       (batch.distinct > this.body.mostDistinct[kind] ? "it has more distinct rows than the manifest says" : undefined);
     if (fault !== undefined) {
       throw new HotsetError(

@@ -55,12 +55,12 @@ export class OwnSamples {
   }
 
   /**
-   * Calls `visit` with each sample and whether it is hot. `read` gets samples from the reader: complete, or only their
+   * Calls `visit` with each sample and whether it is hot, and waits for it if it returns a promise. `read` gets samples from the reader: complete, or only their
    * lookups. `onProgress` receives the number of samples of this rank's part that were passed.
    */
   async visit<L extends Lookups>(
     read: (reader: SampleSource, first: number, count: number) => L,
-    visit: (samples: L, i: number, hot: boolean) => void,
+    visit: (samples: L, i: number, hot: boolean) => Promise<void> | undefined | void,
     onProgress: (done: number, total: number) => void = () => {},
   ): Promise<void> {
     using reader = this.#split.open(CHUNK_SAMPLES);
@@ -84,7 +84,8 @@ export class OwnSamples {
         const isHot = this.#hotMap !== undefined && this.#hotMap.allHot(samples, i);
         const kind = isHot ? hot : cold;
         const number = kind.next++;
-        if (number >= kind.first && number < kind.end) visit(samples, i, isHot);
+        const waits = number >= kind.first && number < kind.end ? visit(samples, i, isHot) : undefined;
+        if (waits !== undefined) await waits;
         if (i % PART_SAMPLES === 0 && breaks.due) await breaks.take();
       }
       if (breaks.due) await breaks.take();

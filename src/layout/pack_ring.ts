@@ -1,5 +1,5 @@
 /** Batches on their way to disk: filled by the caller, sorted and packed by another thread, written in order. */
-import { breaks } from "../breaks.ts";
+import { breaks, type Parts } from "../breaks.ts";
 import { type Work, WorkRing } from "../threads/work_ring.ts";
 import { Batch, batchSections, type BatchShape } from "./batch.ts";
 import { BatchRecord, maxRecordBytes } from "./batch_record.ts";
@@ -29,14 +29,15 @@ class SegmentWork {
   }
 
   /** Stores the bytes of the slot's record in its first word. */
-  readonly pack: Work = (slot, words) => {
+  *pack(slot: number, words: Int32Array): Parts<void> {
     const batch = this.batches[slot];
-    words[0] = this.records[slot].pack(batch, this.#sorter.write(batch));
-  };
+    words[0] = yield* this.records[slot].pack(batch, yield* this.#sorter.writeInParts(batch));
+  }
 }
 
 export function packing(input: PackInput): Work {
-  return new SegmentWork(input).pack;
+  const blocks = new SegmentWork(input);
+  return (slot, words) => blocks.pack(slot, words);
 }
 
 /**
@@ -58,7 +59,7 @@ export class PackRing implements Disposable {
     const input = { shape, memory };
     this.#blocks = new SegmentWork(input);
     this.#write = write;
-    this.#ring = new WorkRing(SLOTS, "writes segments", this.#blocks.pack, {
+    this.#ring = new WorkRing(SLOTS, "writes segments", (slot, words) => this.#blocks.pack(slot, words), {
       module: new URL("./segment_worker.ts", import.meta.url),
       count: withThread ? 1 : 0,
       input,
@@ -66,8 +67,8 @@ export class PackRing implements Disposable {
   }
 
   /** A block to fill and submit. At most two may be in use at a time. */
-  take(): Batch {
-    if (this.#free.length === 0) this.#writeOldest();
+  async take(): Promise<Batch> {
+    if (this.#free.length === 0) await this.#writeOldest();
     return this.#blocks.batches[this.#free.pop()!];
   }
 
@@ -79,13 +80,13 @@ export class PackRing implements Disposable {
   /** Writes all submitted batches. */
   async finish(): Promise<void> {
     while (this.#ring.waiting > 0) {
-      this.#writeOldest();
+      await this.#writeOldest();
       if (breaks.due) await breaks.take();
     }
   }
 
-  #writeOldest(): void {
-    const slot = this.#ring.take();
+  async #writeOldest(): Promise<void> {
+    const slot = await this.#ring.taken();
     const [bytes] = this.#ring.words(slot);
     this.#write(this.#blocks.batches[slot], this.#blocks.records[slot].bytes.subarray(0, bytes));
     this.#free.push(slot);

@@ -17,7 +17,7 @@ interface ReadInput {
 
 /** Reads the batch whose kind and number are a slot's words into the slot. */
 function reading(layout: Layout, batches: readonly Batch[]): Work {
-  return (slot, words) => layout.readBatch(BATCH_KINDS[words[0]], words[1], batches[slot]);
+  return (slot, words) => layout.readInParts(BATCH_KINDS[words[0]], words[1], batches[slot]);
 }
 
 /** The work of a thread, which keeps the layout open until it ends. */
@@ -65,6 +65,11 @@ export class ReadAhead implements Disposable {
   /** The slot of the oldest request, once its batch has been read. Throws the errors of `readBatch`. */
   take(): number {
     return this.#ring.take();
+  }
+
+  /** The same, while the event loop turns. */
+  taken(): Promise<number> {
+    return this.#ring.taken();
   }
 
   /** Stops the threads; requested slots are abandoned. */

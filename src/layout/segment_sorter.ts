@@ -1,5 +1,6 @@
 /** Groups the lookups of a batch by row. */
 import { Header } from "../backend/backend.ts";
+import { atOnce, type Parts } from "../breaks.ts";
 import { type Batch, type BatchShape, SEGMENTS_END } from "./batch.ts";
 
 const MAX_DIGIT_BITS = 11;
@@ -34,11 +35,16 @@ export class SegmentSorter {
    * of the lookups in the order of the segments, valid until the next call or a change of the batch.
    */
   write(batch: Batch): Uint32Array {
+    return atOnce(this.writeInParts(batch));
+  }
+
+  /** The same in parts. */
+  *writeInParts(batch: Batch): Parts<Uint32Array> {
     const { words, sections, shape, lookups } = batch;
     const order = this.#order ?? words.subarray(sections.segmentBags, sections.segmentBags + lookups);
     // Rows of a table are smaller than those of the next one. Any other batch is sorted as if it had one table.
-    const distinct = shape.bags ? undefined : this.#sortColumns(batch, shape.tables, order);
-    words[Header.distinct] = distinct ?? this.#sortColumns(batch, 1, order)!;
+    const distinct = shape.bags ? undefined : yield* this.#sortColumns(batch, shape.tables, order);
+    words[Header.distinct] = distinct ?? (yield* this.#sortColumns(batch, 1, order))!;
     const end = sections.segments + 2 * words[Header.distinct];
     words[end] = SEGMENTS_END;
     words[end + 1] = lookups;
@@ -56,14 +62,14 @@ export class SegmentSorter {
    * Sorts every `columns`-th lookup, for each first lookup in turn. Returns the number of distinct rows, or undefined
    * if not all rows of a column are smaller than all of the next.
    */
-  #sortColumns(batch: Batch, columns: number, order: Uint32Array): number | undefined {
+  *#sortColumns(batch: Batch, columns: number, order: Uint32Array): Parts<number | undefined> {
     const { words, sections, lookups } = batch;
     let at = sections.segments;
     for (let column = 0, k = 0, last = -1; k < lookups; column++) {
       this.#collect(words.subarray(sections.indices, sections.indices + lookups), column, columns);
       if (this.#least <= last) return undefined;
       last = this.#most;
-      const sorted = this.#sort();
+      const sorted = yield* this.#sort();
       const rows = this.#rows[sorted];
       const positions = this.#positions[sorted];
       for (let i = 0, count = this.#count; i < count; i++, k++) {
@@ -94,11 +100,14 @@ export class SegmentSorter {
   }
 
   /** Sorts the copied lookups. Returns which of the two buffers has the result. */
-  #sort(): 0 | 1 {
+  *#sort(): Parts<0 | 1> {
     const rowBits = 32 - Math.clz32(this.#most - this.#least);
     const passes = Math.ceil(rowBits / MAX_DIGIT_BITS);
     const digitBits = Math.ceil(rowBits / passes);
-    for (let pass = 0; pass < passes; pass++) this.#sortByDigit(pass * digitBits, digitBits, pass % 2 === 0 ? 0 : 1);
+    for (let pass = 0; pass < passes; pass++) {
+      this.#sortByDigit(pass * digitBits, digitBits, pass % 2 === 0 ? 0 : 1);
+      yield;
+    }
     return passes % 2 === 0 ? 0 : 1;
   }
 

@@ -1,7 +1,11 @@
 /** Batches of consecutive samples directly from a dataset, for evaluation. */
+import { atOnce, type Parts } from "../breaks.ts";
 import type { Dataset, SampleReader, Split } from "../dataset/dataset.ts";
 import type { Batch, BatchShape } from "./batch.ts";
 import { BatchFiller } from "./batch_filler.ts";
+
+/** Samples that are read between breaks. */
+const SAMPLES_AT_ONCE = 8192;
 
 /** Maximum number of lookups of `batchSize` consecutive samples, counted in whole batches from the first sample. */
 function maxLookups(reader: SampleReader, batchSize: number): number {
@@ -24,7 +28,7 @@ export class SplitBatches implements Disposable {
 
   constructor(dataset: Dataset, split: Split, batchSize: number) {
     const { bagsOfSample: tables, denseOfSample: denseFeatures, weightedLookups, body: { bags } } = dataset;
-    this.#reader = dataset.reader(split, batchSize);
+    this.#reader = dataset.reader(split, Math.min(batchSize, SAMPLES_AT_ONCE));
     this.count = Math.ceil(this.#reader.samples / batchSize);
     const lookupCapacity = bags ? maxLookups(this.#reader, batchSize) : batchSize * tables;
     this.shape = {
@@ -39,11 +43,19 @@ export class SplitBatches implements Disposable {
 
   /** Fills `batch`, which has this shape, with batch `index`. Throws HotsetError if the dataset is damaged. */
   read(index: number, batch: Batch): void {
+    atOnce(this.readInParts(index, batch));
+  }
+
+  /** The same in parts. */
+  *readInParts(index: number, batch: Batch): Parts<void> {
     const { batchSize } = this.shape;
-    const first = index * batchSize;
-    const samples = this.#reader.read(first, Math.min(batchSize, this.#reader.samples - first));
+    const end = Math.min((index + 1) * batchSize, this.#reader.samples);
     const filler = new BatchFiller(batch);
-    filler.addAll(samples);
+    for (let first = index * batchSize; first < end; first += SAMPLES_AT_ONCE) {
+      const samples = this.#reader.read(first, Math.min(SAMPLES_AT_ONCE, end - first));
+      filler.addAll(samples);
+      yield;
+    }
     filler.close();
   }
 

@@ -1,4 +1,5 @@
 /** The batches of a run: turns of hot and cold batches, the order within each kind, and prefetching. */
+import { breaks } from "../breaks.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { BatchKind, Layout } from "../layout/layout.ts";
 import { ReadAhead, readThreads } from "../layout/read_ahead.ts";
@@ -62,9 +63,9 @@ export class BatchSequence implements Disposable {
     this.#order = { cold: order("cold", 0), hot: order("hot", 1) };
   }
 
-  /** Takes the next batch, for this step, and returns its slot. */
-  take(step: number): number {
-    const slot = this.#read(step - 1);
+  /** Takes the next batch, for this step, and returns its slot; the event loop turns while it is waited for or read. */
+  async take(step: number): Promise<number> {
+    const slot = await this.#read(step - 1);
     const { kind, position, switches } = this.scheduler.take();
     this.kind = kind;
     this.switches = switches;
@@ -77,15 +78,17 @@ export class BatchSequence implements Disposable {
    * Prefetches the batches that are certain to follow: no switch, which may change the order, and no evaluation, which
    * needs the slots, can come between.
    */
-  #read(stepsDone: number): number {
+  async #read(stepsDone: number): Promise<number> {
     const reading = this.#reading!;
     const { group } = this.#options;
     const { kind, position } = this.scheduler.run;
     const sure = this.#sure(stepsDone);
     while (reading.waiting < sure) {
+      if (!group.isReady) await group.ready();
+      if (breaks.due) await breaks.take();
       reading.ask(group.acquire(), kind, this.#order[kind][position + reading.waiting]);
     }
-    return reading.take();
+    return await reading.taken();
   }
 
   /** Batches that are certain to follow, as many as are read ahead. */
@@ -93,11 +96,6 @@ export class BatchSequence implements Disposable {
     const { config: { testFreq } } = this.#options;
     const { left } = this.scheduler.run;
     return Math.min(left, testFreq > 0 ? testFreq - stepsDone % testFreq : left, this.#reading!.depth);
-  }
-
-  /** True if `take` of the next step would have to wait longer than a few milliseconds for a slot. */
-  mustWait(stepsDone: number): boolean {
-    return this.#reading!.waiting < this.#sure(stepsDone) && !this.#options.group.isReady;
   }
 
   /** The name of a recent step's batch, for errors. */

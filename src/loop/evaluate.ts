@@ -58,7 +58,7 @@ export async function scoreSplit(
     const slot = group.acquire();
     collect(slot);
     const batch = group.batches[slot];
-    source.read(index, batch);
+    await inParts(source.readInParts(index, batch));
     const first = index * shape.batchSize;
     for (let i = 0; i < batch.samples; i++) {
       const word = batch.floats[batch.sections.labels + i];

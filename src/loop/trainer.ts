@@ -173,7 +173,7 @@ export class Trainer {
       await this.#group.initialise(parameters, config.seed);
     }
     // Part of the start, so that the first switch, like all others, copies only changed rows.
-    this.#group.tables.refresh();
+    await inParts(this.#group.tables.refresh());
     this.#clock.resume();
   }
 
@@ -182,8 +182,7 @@ export class Trainer {
     const { config, signal, report } = this.#options;
     let told = performance.now();
     while (!this.#sequence.ended) {
-      if (this.#sequence.mustWait(this.#state.step)) await this.#group.ready();
-      this.#step();
+      await this.#step();
       if (this.#sequence.switches) await this.#outsideSteps(() => this.#atSwitch());
       if (this.#state.step % config.printFreq === 0) await this.#progress();
       // An epoch ends with an evaluation; a second one after the same step would count against the patience.
@@ -211,9 +210,10 @@ export class Trainer {
     await this.#outsideSteps(() => this.#evaluate());
   }
 
-  #step(): void {
+  async #step(): Promise<void> {
     const { config } = this.#options;
-    const slot = this.#sequence.take(this.#state.step + 1);
+    const slot = await this.#sequence.take(this.#state.step + 1);
+    await inParts(this.#group.tables.switchTo(this.#sequence.kind === "hot"));
     const step = ++this.#state.step;
     const batch = this.#group.batches[slot];
     this.#learningRate = this.#schedule(step);
@@ -239,7 +239,7 @@ export class Trainer {
   async #atSwitch(): Promise<void> {
     const { dataset } = this.#options;
     if (dataset.samples("validation") === 0) return;
-    this.#group.tables.flush();
+    await inParts(this.#group.tables.flush());
     this.#sequence.scheduler.report((await this.#score("validation", HELD_OUT_SAMPLES)).logloss);
   }
 
@@ -277,7 +277,7 @@ export class Trainer {
 
   /** Scores the selection split, decides whether the run ends, and saves checkpoints. */
   async #evaluate(): Promise<void> {
-    this.#group.tables.flush();
+    await inParts(this.#group.tables.flush());
     const { config, onEvaluation } = this.#options;
     const metrics = this.#selection && await this.#measure(this.#selection);
     const best = metrics !== undefined && recordMetrics(metrics, config.monitor, this.#state);
@@ -321,8 +321,8 @@ export class Trainer {
     const { config, dataset, out, runId, report } = this.#options;
     const begin = performance.now();
     this.#takeLoss(); // so that a checkpoint of a diverged model never replaces a good one
-    this.#group.tables.flush();
-    this.#group.drain();
+    await inParts(this.#group.tables.flush());
+    await this.#group.drained();
     // Before the checkpoint, so that the totals are known whichever checkpoint a killed run resumes from.
     const spent = this.#clock.total(this.#group.takeCounts());
     if (config.save) report({ event: "spent", step: this.#state.step, ...spent });
@@ -351,7 +351,7 @@ export class Trainer {
   async #measureBest(split: Split): Promise<CheckpointMetrics | undefined> {
     const { config, out, report } = this.#options;
     if (!config.save || this.#state.evaluationsSinceBest === 0) return undefined;
-    this.#group.drain(); // so that no rank opens it before all have written it
+    await this.#group.drained(); // so that no rank opens it before all have written it
     const checkpoint = await Checkpoint.open(join(out, BEST_CHECKPOINT), "lengths").verified();
     await this.#group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load best", fraction }));
     const { state } = checkpoint.body;

@@ -28,7 +28,7 @@ export enum Command {
   /** Copy the mirror to the devices of all ranks, or from that of the first rank. */
   fromMirror,
   toMirror,
-  /** Copy the first `a` rows of the move lists from the full tables to the hot replica, or back. */
+  /** Copy `b` rows of the move lists, from `a` on, from the full tables to the hot replica, or back. */
   pullHot,
   pushHot,
   /** Copy the rows of list `a` from the cache on the device, and to it. */
@@ -117,7 +117,7 @@ export class Rank {
         return atOnce(this.initialise(a));
       case Command.pullHot:
       case Command.pushHot:
-        return this.#move(command, a);
+        return this.#move(command, a, b);
       case Command.moveCached:
         return this.#cache!.mover.move(a);
       case Command.takeLoss:
@@ -200,9 +200,9 @@ export class Rank {
     nodeBarrier(this.#groups, device);
   }
 
-  #move(command: Command.pullHot | Command.pushHot, count: number): void {
+  #move(command: Command.pullHot | Command.pushHot, first: number, count: number): void {
     const { host, moveRows, moveHotRows } = this.#state;
-    const list = (words: Buffer) => host.integers(words).subarray(0, count);
+    const list = (words: Buffer) => host.integers(words).subarray(first, first + count);
     const tables = this.#model.tables as ReplicatedTables;
     tables[command === Command.pullHot ? "pull" : "push"](list(moveRows), list(moveHotRows));
   }

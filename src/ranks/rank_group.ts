@@ -1,5 +1,5 @@
 /** The coordinator's side of the ranks: slots for batches, and commands that ranks execute in order. */
-import { inParts } from "../breaks.ts";
+import { inParts, type Parts } from "../breaks.ts";
 import type { Backend, BlasName, Buffer, Upload } from "../backend/backend.ts";
 import { ONE_RANK } from "../parallel/host_group.ts";
 import { Batch } from "../layout/batch.ts";
@@ -77,12 +77,12 @@ export abstract class RankGroup implements AsyncDisposable {
     const { plan: { rows }, hotRows, moveRows, moveHotRows, replicaLists, host } = this.memory;
     if (replicaLists === undefined) return new TableCoordinator();
     const list = (words: Buffer) => host.integers(words);
-    const move = (direction: "pull" | "push", count: number) => {
-      this.post(direction === "pull" ? Command.pullHot : Command.pushHot, count, 0);
-      this.drain(); // the lists are reused
-    };
     return new ReplicaCoordinator({
-      ...{ hotRows, rows, moveRows: list(moveRows), moveHotIds: list(moveHotRows), memory: list(replicaLists), move },
+      ...{ hotRows, rows, moveRows: list(moveRows), moveHotIds: list(moveHotRows), memory: list(replicaLists) },
+      move: (direction, first, count) => {
+        this.post(direction === "pull" ? Command.pullHot : Command.pushHot, first, count);
+      },
+      moved: () => this.#settleInParts(),
     });
   }
 
@@ -278,6 +278,12 @@ export abstract class RankGroup implements AsyncDisposable {
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
     this.settle();
+  }
+
+  /** The same in parts, each of which waits for a few milliseconds. */
+  *#settleInParts(): Parts<void> {
+    while (!this.isIdle(LOOK_MS)) yield;
+    this.drain();
   }
 
   /** False if other threads carry out queued commands, and still do after some milliseconds. */

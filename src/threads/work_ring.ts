@@ -3,6 +3,7 @@
  * slots. If no thread has claimed a slot when the owner needs it, the owner does the work itself, so the result does
  * not depend on threads.
  */
+import { atOnce, inParts, type Parts } from "../breaks.ts";
 
 /** States of a slot, in order. Whoever moves a slot from submitted to claimed does its work. */
 const SlotState = { free: 0, submitted: 1, claimed: 2, done: 3, failed: 4 } as const;
@@ -17,8 +18,8 @@ const SLOT_WORDS = 1 + OWN_WORDS;
 /** Milliseconds after which a thread counts as dead; the work of a slot takes a few. */
 const DEAD_MS = 60_000;
 
-/** Does the work of a slot, whose words contain the request, and writes the result to them. */
-export type Work = (slot: number, words: Int32Array) => void;
+/** Does the work of a slot, at once or in parts; its words contain the request, and then the result. */
+export type Work = (slot: number, words: Int32Array) => void | Parts<void>;
 
 /** Memory that the threads of a ring share; can be posted. */
 type RingControl = Int32Array<SharedArrayBuffer>;
@@ -47,27 +48,34 @@ class WorkSlots {
       const news = Atomics.load(control, NEWS);
       let looked = 0;
       while (looked < count && !this.claim((next + looked) % count)) looked++;
-      if (looked === count) Atomics.wait(control, NEWS, news);
-      else next = (next + looked + 1) % count;
+      if (looked === count) {
+        Atomics.wait(control, NEWS, news);
+        continue;
+      }
+      const slot = (next + looked) % count;
+      atOnce(this.complete(slot));
+      next = slot + 1;
     }
   }
 
-  /** Does the work of the slot if it is submitted and unclaimed. */
+  /** Claims the slot, whose work must then be completed, if it is submitted and unclaimed. */
   claim(slot: number): boolean {
-    const control = this.#control;
+    const { submitted, claimed } = SlotState;
+    return Atomics.compareExchange(this.#control, stateOf(slot), submitted, claimed) === submitted;
+  }
+
+  /** Does the work of a claimed slot. */
+  *complete(slot: number): Parts<void> {
     const at = stateOf(slot);
-    if (Atomics.compareExchange(control, at, SlotState.submitted, SlotState.claimed) !== SlotState.submitted) {
-      return false;
-    }
     let state: number = SlotState.done;
     try {
-      this.#work(slot, this.words[slot]);
+      const parts = this.#work(slot, this.words[slot]);
+      if (parts !== undefined) yield* parts;
     } catch {
       state = SlotState.failed; // the owner repeats the work, and reports the error itself
     }
-    Atomics.store(control, at, state);
-    Atomics.notify(control, at);
-    return true;
+    Atomics.store(this.#control, at, state);
+    Atomics.notify(this.#control, at);
   }
 }
 
@@ -125,19 +133,49 @@ export class WorkRing implements Disposable {
 
   /** The oldest submitted slot, once its work is done; the slot is then free. Throws the error of the work. */
   take(): number {
-    if (this.#workers.length < this.#threads.count) this.#startThread();
-    const control = this.#control;
-    const slot = this.#submitted.shift()!;
-    const at = stateOf(slot);
-    this.#slots.claim(slot);
-    while (Atomics.load(control, at) === SlotState.claimed) {
-      // While a thread works on the oldest slot, the newest is done here.
-      if (this.#submitted.findLast((newer) => this.#slots.claim(newer)) !== undefined) continue;
-      if (Atomics.wait(control, at, SlotState.claimed, DEAD_MS) === "timed-out") {
-        throw new Error(`the thread that ${this.#doing} does not answer`);
-      }
+    const slot = this.#next();
+    while (!this.#isDone(slot)) {
+      const own = this.#claim(slot);
+      if (own !== undefined) atOnce(this.#slots.complete(own));
+      else this.#expectAnswer(Atomics.wait(this.#control, stateOf(slot), SlotState.claimed, DEAD_MS));
     }
-    if (Atomics.exchange(control, at, SlotState.free) === SlotState.failed) this.#work(slot, this.words(slot));
+    return this.#finish(slot);
+  }
+
+  /** The same, while the event loop turns. */
+  async taken(): Promise<number> {
+    const slot = this.#next();
+    while (!this.#isDone(slot)) {
+      const own = this.#claim(slot);
+      if (own !== undefined) await inParts(this.#slots.complete(own));
+      else this.#expectAnswer(await Atomics.waitAsync(this.#control, stateOf(slot), SlotState.claimed, DEAD_MS).value);
+    }
+    return this.#finish(slot);
+  }
+
+  #next(): number {
+    if (this.#workers.length < this.#threads.count) this.#startThread();
+    return this.#submitted.shift()!;
+  }
+
+  /** Claims the slot, or if a thread works on it the newest one. */
+  #claim(slot: number): number | undefined {
+    return this.#slots.claim(slot) ? slot : this.#submitted.findLast((newer) => this.#slots.claim(newer));
+  }
+
+  #isDone(slot: number): boolean {
+    return Atomics.load(this.#control, stateOf(slot)) >= SlotState.done;
+  }
+
+  #expectAnswer(waited: string): void {
+    if (waited === "timed-out") throw new Error(`the thread that ${this.#doing} does not answer`);
+  }
+
+  /** Frees a slot whose work is done or has failed. */
+  #finish(slot: number): number {
+    const state = Atomics.exchange(this.#control, stateOf(slot), SlotState.free);
+    const again = state === SlotState.failed ? this.#work(slot, this.words(slot)) : undefined;
+    if (again !== undefined) atOnce(again);
     return slot;
   }
 

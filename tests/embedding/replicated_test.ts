@@ -1,6 +1,7 @@
 /**
  * Only changed rows are copied between the full tables and the hot replica, and only when the kind of batch changes.
  */
+import { atOnce } from "../../src/breaks.ts";
 import assert from "node:assert/strict";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import { Batch, type BatchShape } from "../../src/layout/batch.ts";
@@ -9,7 +10,7 @@ import { HotMap } from "../../src/layout/hot_map.ts";
 import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
 import { initialiseDense } from "../../src/model/initialise.ts";
 import type { ModelShape } from "../../src/model/shape.ts";
-import { ReplicaCoordinator } from "../../src/embedding/replicated.ts";
+import { ReplicaCoordinator, replicaListWords } from "../../src/embedding/replicated.ts";
 import { localModel, trainOn } from "../support/local_model.ts";
 
 const MODEL: ModelShape = {
@@ -71,36 +72,59 @@ function equalRows({ full, hot }: ReturnType<typeof setUp>): number[] {
 Deno.test("the first pull fills the replica, the next ones move what cold batches changed", () => {
   const run = setUp();
   const { tables, hot } = run;
-  tables.refresh();
+  atOnce(tables.refresh());
   assert.deepEqual(equalRows(run), [...HOT_ROWS]);
 
   run.train([3, 64, 5, 99], false); // row 5 is not hot
   assert.deepEqual(equalRows(run), [0, 31, 32, 63]);
   hot.weights[2 * 1 + 1] = 77; // of row 3, will be overwritten
   hot.weights[2 * 2] = 88; // of row 31, must not be
-  tables.refresh();
+  atOnce(tables.refresh());
   assert.deepEqual(equalRows(run), [0, 3, 32, 63, 64, 99]);
   assert.equal(hot.weights[2 * 2], 88);
   hot.weights[2 * 1] = 99; // of row 3, which was moved
-  tables.refresh();
+  atOnce(tables.refresh());
   assert.equal(hot.weights[2 * 1], 99, "nothing has changed since");
+});
+
+Deno.test("many rows are moved in parts, each of which ends before the next one begins", () => {
+  const rows = 100_000;
+  const moved: number[][] = [];
+  const lists = { moveRows: new Uint32Array(rows), moveHotIds: new Uint32Array(rows) };
+  const tables = new ReplicaCoordinator({
+    ...{ hotRows: Uint32Array.from({ length: rows }, (_, i) => i + 7), rows: rows + 7, ...lists },
+    memory: new Uint32Array(replicaListWords(rows + 7, rows)),
+    move: (_, first, count) => moved.push([first, count]),
+    *moved() {
+      moved.push([]); // waits for all of them once
+      yield;
+    },
+  });
+  const parts = tables.refresh();
+  assert.equal(parts.next().done, false);
+  assert.deepEqual(moved, [[0, 32_768]], "the rest is moved after a break");
+  atOnce(parts);
+  assert.deepEqual(moved.slice(1), [[32_768, 32_768], [65_536, 32_768], [98_304, 1696], []]);
+  assert.deepEqual([lists.moveRows[99_999], lists.moveHotIds[99_999]], [rows + 6, rows - 1]);
+  atOnce(tables.refresh());
+  assert.equal(moved.length, 5, "nothing has changed");
 });
 
 Deno.test("a push moves what hot batches changed, once", () => {
   const run = setUp();
   const { tables, full } = run;
-  tables.refresh();
+  atOnce(tables.refresh());
   run.train([0, 63, 0, 64], true);
   run.train([31, 63, 0, 64], true);
   assert.deepEqual(equalRows(run), [3, 32, 99]);
   const before = full.weights.slice();
-  tables.flush();
+  atOnce(tables.flush());
   assert.deepEqual(equalRows(run), [...HOT_ROWS]);
   const changed = [...before.keys()].filter((i) => before[i] !== full.weights[i]);
   assert.deepEqual([...new Set(changed.map((i) => i >> 1))], [0, 31, 63, 64]);
   assert.ok(full.state[0] > 0 && full.state[3] === 0);
   full.weights[0] = 5;
-  tables.flush();
+  atOnce(tables.flush());
   assert.equal(full.weights[0], 5);
 });
 
@@ -118,14 +142,14 @@ Deno.test("turns of both kinds leave the rows as one store would have them", () 
     run.train(rows, hot);
     plain.train(rows, false);
   }
-  run.tables.flush();
+  atOnce(run.tables.flush());
   assert.deepEqual(run.full, plain.full);
 });
 
 Deno.test("whoever listens hears of rows of the full tables before they change, and of no others", () => {
   const { tables, train, full } = setUp();
   const heard: number[][] = [];
-  tables.refresh();
+  atOnce(tables.refresh());
   const before = full.weights.slice();
   tables.onWrite = (words, at, stride, count) => {
     assert.deepEqual(full.weights, before, "nothing has changed yet");
@@ -134,7 +158,7 @@ Deno.test("whoever listens hears of rows of the full tables before they change, 
   train([0, 63, 3, 64], true);
   train([31, 63, 0, 99], true);
   assert.deepEqual(heard, []);
-  tables.flush();
+  atOnce(tables.flush());
   assert.deepEqual(heard, [[0, 3, 31, 63, 64, 99]]);
   before.set(full.weights);
   train([5, 50, 3, 64], false);
@@ -143,13 +167,13 @@ Deno.test("whoever listens hears of rows of the full tables before they change, 
 
 Deno.test("tables that were overwritten are copied to the replica again", () => {
   const run = setUp();
-  run.tables.refresh();
+  atOnce(run.tables.refresh());
   run.train([0, 63, 3, 64], true);
-  run.tables.flush();
+  atOnce(run.tables.flush());
   run.full.weights.fill(7);
   run.tables.invalidate();
   run.train([31, 99, 31, 99], true);
-  run.tables.flush();
+  atOnce(run.tables.flush());
   assert.deepEqual(equalRows(run), [...HOT_ROWS]);
   assert.ok(run.full.weights[0] === 7 && run.full.weights[2 * 31] !== 7);
 });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { atOnce } from "../../src/breaks.ts";
 import { Header } from "../../src/backend/backend.ts";
 import { Batch, type BatchShape } from "../../src/layout/batch.ts";
 import { BatchRecord, maxRecordBytes } from "../../src/layout/batch_record.ts";
@@ -71,7 +72,7 @@ for (
           k >= batch.lookups || assert.equal(floats[segmentWeights + k], floats[lookupWeights + at])
         );
       }
-      const bytes = record.pack(batch, positions);
+      const bytes = atOnce(record.pack(batch, positions));
       assert.ok(bytes <= maxRecordBytes(shape));
       assert.equal(unpack(unpacker, record, bytes, found), undefined);
       assert.deepEqual(found.words.subarray(0, batch.usedWords), batch.words.subarray(0, batch.usedWords));
@@ -86,7 +87,7 @@ Deno.test("a batch without lookups is a record without segments", () => {
   found.words.fill(77);
   batch.words[Header.samples] = 3;
   const record = new BatchRecord(shape);
-  const bytes = record.pack(batch, new SegmentSorter(shape).write(batch));
+  const bytes = atOnce(record.pack(batch, new SegmentSorter(shape).write(batch)));
   assert.equal(unpack(new BatchUnpacker(shape), record, bytes, found), undefined);
   assert.deepEqual(found.words.subarray(0, batch.usedWords), batch.words.subarray(0, batch.usedWords));
 });
@@ -103,7 +104,7 @@ Deno.test("a place that is damaged is refused with its segment, in whatever tabl
     for (const [place, fault] of [[20_000, "is not below 20000"], [undefined, "is in another segment too"]] as const) {
       const damaged = positions.slice();
       damaged[at] = place === undefined ? damaged[at - 1] : place * TABLES + table;
-      const bytes = record.pack(batch, damaged);
+      const bytes = atOnce(record.pack(batch, damaged));
       const message = unpack(unpacker, record, bytes, found)!;
       assert.ok(message.endsWith(` of segment ${segment} ${fault}`), message);
     }
@@ -119,7 +120,7 @@ Deno.test("lookups whose rows are not in the order of the tables cannot be packe
   words[Header.lookups] = 4;
   const positions = new SegmentSorter(shape).write(batch);
   assert.throws(
-    () => new BatchRecord(shape).pack(batch, positions),
+    () => atOnce(new BatchRecord(shape).pack(batch, positions)),
     /Cannot pack lookup 1: its row is no row of its table/,
   );
 });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { atOnce } from "../../src/breaks.ts";
 import { ArtifactWriter } from "../../src/storage/artifact_writer.ts";
 import { Header, HEADER_WORDS } from "../../src/backend/backend.ts";
 import { Dataset, type Samples } from "../../src/dataset/dataset.ts";
@@ -256,7 +257,7 @@ for (const [bags, damages] of [[false, DAMAGE_WITHOUT_BAGS], [true, DAMAGE_WITH_
         layout.readBatch(kind, 0, batch);
         const found = sorter.write(batch).slice(0, batch.lookups);
         change(batch, found);
-        record.pack(batch, found);
+        atOnce(record.pack(batch, found));
         writeAt(path, start, record.bytes.subarray(0, intact.length));
         refused(fault);
       }

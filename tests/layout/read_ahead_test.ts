@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
+import { inParts } from "../../src/breaks.ts";
 import { Batch, batchSections } from "../../src/layout/batch.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";
 import { batchFiles, type Layout } from "../../src/layout/layout.ts";
 import { ReadAhead } from "../../src/layout/read_ahead.ts";
+import { SplitBatches } from "../../src/layout/split_batches.ts";
+import { breaksOf } from "../support/breaks.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
@@ -54,6 +57,31 @@ for (const threads of [0, 1, 2]) {
   });
 }
 
+Deno.test("a large batch is read in parts of some tables, and of some samples", async () => {
+  using directory = new TemporaryDirectory();
+  const samples = 20_000;
+  const dataset = tinyDataset(directory.join("dataset"), {
+    samples: { train: samples, validation: samples, test: 1 },
+    tableRows: [20, 2000, 300, 4],
+    denseFeatures: 2,
+    bags: false,
+    seed: 4,
+    skew: 3,
+  });
+  using layout = await buildLayout(dataset, undefined, { out: directory.join("layout"), batchSize: samples });
+  const slots = slotsOf(layout);
+  using reading = new ReadAhead(layout, slots, 0);
+  reading.ask(0, "cold", 0);
+  // The record, then at most 65,536 lookups at a time: three tables and one; 16,384 samples and the rest.
+  assert.equal(await breaksOf(() => reading.taken()), 1 + 2 + 2);
+  const expected = new Batch(layout.shape);
+  layout.readBatch("cold", 0, expected);
+  assert.deepEqual(slots[0].words, expected.words);
+  using split = new SplitBatches(dataset, "validation", samples);
+  const batch = new Batch(split.shape);
+  assert.equal(await breaksOf(() => inParts(split.readInParts(0, batch))), Math.ceil(samples / 8192));
+});
+
 Deno.test("a damaged batch is refused when it is needed, and not before", async () => {
   using directory = new TemporaryDirectory();
   using layout = await coldLayout(directory);
@@ -66,7 +94,7 @@ Deno.test("a damaged batch is refused when it is needed, and not before", async 
   for (let index = 0; index < reading.depth; index++) reading.ask(index, "cold", index);
   await new Promise((resolve) => setTimeout(resolve, 300)); // time for the thread to meet it first
   assert.deepEqual([reading.take(), reading.take()], [0, 1]);
-  assert.throws(() => reading.take(), {
+  await assert.rejects(() => reading.taken(), {
     name: "HotsetError",
     message: `Cannot read ${layout.directory}/${batches}: batch 2 is damaged (0 samples in a batch of 8); build the ` +
       `layout again`,

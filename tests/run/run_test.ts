@@ -184,12 +184,12 @@ Deno.test("--shuffle decides what is in random order: samples and batches, batch
   const dataset = dataOf(directory);
   using log = dataset.reader("train", 1990);
   const inOrder = [...log.read(0, 1990).dense];
-  const { readBatch } = Layout.prototype;
+  const { readInParts } = Layout.prototype;
   /** The dense values of each epoch's samples in the order of training, and the numbers of its batches. */
   const epochs = async (shuffle: TrainConfig["shuffle"], name: string = shuffle) => {
     const values: number[] = [], batches: number[] = [];
-    Layout.prototype.readBatch = function (kind, index, batch) {
-      readBatch.call(this, kind, index, batch);
+    Layout.prototype.readInParts = function* (kind, index, batch) {
+      yield* readInParts.call(this, kind, index, batch);
       const { sections: { dense }, shape: { denseFeatures }, samples } = batch;
       values.push(...batch.floats.subarray(dense, dense + samples * denseFeatures));
       batches.push(index);
@@ -197,7 +197,7 @@ Deno.test("--shuffle decides what is in random order: samples and batches, batch
     try {
       await run(directory, name, dataset, { ...CONFIG, mode: "cpu", epochs: 2, shuffle, save: false });
     } finally {
-      Layout.prototype.readBatch = readBatch;
+      Layout.prototype.readInParts = readInParts;
     }
     assert.equal(batches.length, 80);
     const first = batches.slice(0, 40), second = batches.slice(40);

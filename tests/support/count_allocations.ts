@@ -2,6 +2,7 @@
  * A program that trains `steps` steps on small hot and cold batches and prints the bytes of JavaScript objects
  * allocated in each. Run it with `--v8-flags=--min-semi-space-size=64`, so that nothing is collected meanwhile.
  */
+import { atOnce } from "../../src/breaks.ts";
 import { type OptimizerName, rowStateWords, writeStep } from "../../src/optimizer/optimizers.ts";
 import { type Blas, cpuOptions, openHost } from "../../src/backend/open.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";
@@ -54,7 +55,7 @@ const parameters = new Float32Array(plan.denseWords);
 initialiseDense(plan, 1, parameters);
 host.upload(parameters, group.memory.parameters);
 group.post(Command.initialise, 1, 0);
-group.tables.refresh();
+atOnce(group.tables.refresh());
 for (const kind of BATCH_KINDS) {
   if (layout.batches(kind) < 2) throw new Error(`too few ${kind} batches: nothing would be measured`);
 }

@@ -2,6 +2,7 @@
  * Run by mpirun: a step over every batch of a layout. Arguments: directory of the layout, dim, rows of the tables as
  * JSON. Rank 0 prints for each batch its kind, the bytes that all ranks sent, and the bytes by the formula.
  */
+import { atOnce } from "../../src/breaks.ts";
 import { writeStep } from "../../src/optimizer/optimizers.ts";
 import { openWorld } from "../../src/parallel/mpi_world.ts";
 import { BATCH_KINDS, Layout } from "../../src/layout/layout.ts";
@@ -31,7 +32,7 @@ for (const kind of BATCH_KINDS) {
     const batch = group.batches[slot];
     layout.readBatch(kind, index, batch);
     writeStep("sgd", batch.floats, 0.1);
-    group.tables.refresh(); // sends hot rows that a cold step changed to all hosts, which is not part of a step
+    atOnce(group.tables.refresh()); // sends hot rows that a cold step changed to all hosts, which is not part of a step
     group.drain();
     const before = world.bytesSent();
     group.train(slot);
