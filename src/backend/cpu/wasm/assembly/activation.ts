@@ -4,25 +4,44 @@ import { sigmoid } from "./math";
 
 /** y (rows, columns) = activation(y + bias (columns)), in place; a bias at address 0 is zero. */
 export function biasActivation(rows: i32, columns: i32, activation: i32, bias: usize, y: usize): void {
-  const floor: f32 = activation == RELU ? 0 : -Infinity;
+  const bytes = <usize> columns << 2;
+  if (bias) {
+    const floor: f32 = activation == RELU ? 0 : -Infinity;
+    let at = y, i = 0;
+    // Four rows at a time, so that the bias is read less often.
+    for (; i + 4 <= rows; i += 4, at += bytes << 2) addBias4(bytes, floor, bias, at);
+    for (; i < rows; i++, at += bytes) addBias(0, bytes, floor, bias, at);
+  }
+  if (activation == SIGMOID) {
+    for (const end = y + <usize> rows * bytes; y < end; y += 4) store<f32>(y, <f32> sigmoid(load<f32>(y)));
+  }
+}
+
+/** y = max(y + bias, floor) of four rows of `bytes` bytes. */
+function addBias4(bytes: usize, floor: f32, bias: usize, y: usize): void {
   const low = f32x4.splat(floor);
-  const end = <usize> columns << 2;
-  const vectorEnd = end & ~15;
-  for (let i = 0; i < rows; i++) {
-    if (bias) {
-      let j: usize = 0;
-      for (; j < vectorEnd; j += 16) {
-        v128.store(y + j, f32x4.pmax(f32x4.add(v128.load(y + j), v128.load(bias + j)), low));
-      }
-      for (; j < end; j += 4) {
-        const sum = load<f32>(y + j) + load<f32>(bias + j);
-        store<f32>(y + j, sum < floor ? floor : sum);
-      }
-    }
-    if (activation == SIGMOID) {
-      for (let j: usize = 0; j < end; j += 4) store<f32>(y + j, <f32> sigmoid(load<f32>(y + j)));
-    }
-    y += end;
+  const second = y + bytes, third = second + bytes, fourth = third + bytes;
+  let j: usize = 0;
+  for (; j + 16 <= bytes; j += 16) {
+    const b = v128.load(bias + j);
+    v128.store(y + j, f32x4.pmax(f32x4.add(v128.load(y + j), b), low));
+    v128.store(second + j, f32x4.pmax(f32x4.add(v128.load(second + j), b), low));
+    v128.store(third + j, f32x4.pmax(f32x4.add(v128.load(third + j), b), low));
+    v128.store(fourth + j, f32x4.pmax(f32x4.add(v128.load(fourth + j), b), low));
+  }
+  for (let row = 0; row < 4; row++, y += bytes) addBias(j, bytes, floor, bias, y);
+}
+
+/** The same of a row, from a column on. */
+function addBias(from: usize, bytes: usize, floor: f32, bias: usize, y: usize): void {
+  const low = f32x4.splat(floor);
+  let j = from;
+  for (; j + 16 <= bytes; j += 16) {
+    v128.store(y + j, f32x4.pmax(f32x4.add(v128.load(y + j), v128.load(bias + j)), low));
+  }
+  for (; j < bytes; j += 4) {
+    const sum = load<f32>(y + j) + load<f32>(bias + j);
+    store<f32>(y + j, sum < floor ? floor : sum);
   }
 }
 
