@@ -79,6 +79,8 @@ interface BatchSizes {
   readonly threadsInMemory?: number;
   /** Batches whose rows are prefetched; default what the ranks need. */
   readonly lookAhead?: number;
+  /** True if ranks only score: they need neither gradients nor optimizer state if all rows are in memory. Default false. */
+  readonly scoring?: boolean | undefined;
 }
 
 /** Bytes of all rows with their optimizer state. */
@@ -102,6 +104,7 @@ export function sizeCache(
     lookAhead = lookAheadOf(ranks),
     threads = ranks > hosts * processes ? ranks : 0,
     threadsInMemory = threads,
+    scoring = false,
   }: BatchSizes,
   { memory, numberBytes = 0 }: Pick<Tier, "memory" | "numberBytes">,
   resident: number,
@@ -120,14 +123,16 @@ export function sizeCache(
     return memory.share === 1 ? undefined : sizes(Math.floor(forRows / slotBytes));
   }
   const exchanges = hosts > 1 ? 4 * exchangeWords(plan.shape.dim, batchShape, processes) : 0;
-  const steps = processes * stepBytes(plan, batchShape, ranks, precision);
-  const rest = resident + FIXED_BYTES + steps + exchanges;
+  const steps = (scoring: boolean) => processes * stepBytes(plan, { batchShape, ranks, precision, scoring });
+  const rest = resident + FIXED_BYTES + exchanges;
   const budget = memory?.bytes ?? resident + room;
-  if (rest + threadsInMemory * THREAD_BYTES + tables <= budget) return undefined;
+  const inMemory = scoring ? 4 * plan.shape.dim * rows : tables;
+  if (rest + steps(scoring) + threadsInMemory * THREAD_BYTES + inMemory <= budget) return undefined;
   const jobs = (lookAhead + 1) * batchRows * (rowBytes + 8);
   const scratch = batchShape.lookupCapacity * (rowBytes + 16);
   const plans = processes * (lookAhead + 1) * batchRows * ANNOUNCED_BYTES;
-  const overhead = rest + threads * THREAD_BYTES + jobs + scratch + PLACE_BYTES * rows + numberBytes + plans;
+  const overhead = rest + steps(false) + threads * THREAD_BYTES + jobs + scratch + PLACE_BYTES * rows + numberBytes +
+    plans;
   const slots = Math.floor((budget - overhead) / slotBytes);
   if (slots >= least) return sizes(Math.min(slots, rows));
   const minimum = `${Math.ceil((overhead + least * slotBytes) / 2 ** 20)}MiB`;
@@ -147,10 +152,8 @@ export function sizeCache(
 /** Bytes of a step besides rows: batches, activations, dense parameters and their gradients. */
 function stepBytes(
   plan: ModelPlan,
-  batchShape: BatchShape,
-  ranks: number,
-  precision: CpuPrecision | undefined,
+  sizes: Pick<BatchSizes, "batchShape" | "ranks" | "precision" | "scoring">,
 ): number {
-  const { host } = countMemory({ plan, batchShape, fullRows: 0, ranks, precision, onDevice: false });
+  const { host } = countMemory({ plan, ...sizes, fullRows: 0, onDevice: false });
   return host.values().reduce((sum, bytes) => sum + bytes, 0);
 }

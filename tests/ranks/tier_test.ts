@@ -58,6 +58,15 @@ Deno.test("without a budget rows go to the disk only if they do not fit in what 
   assert.throws(() => slots(null, 10 << 20), /even with its tables on a disk; to train, choose a smaller --batch-size/);
 });
 
+Deno.test("rows without their optimizer state are enough to score", () => {
+  const memory = { bytes: 3.2 * GIB }; // 2.4 GiB of weights, and as many of state
+  assert.ok(sizeCache(PLAN, SIZES, { memory }, RESIDENT)!.slots > 0);
+  assert.equal(sizeCache(PLAN, { ...SIZES, scoring: true }, { memory }, RESIDENT), undefined);
+  const smaller = { memory: { bytes: 2 * GIB } };
+  const scoring = sizeCache(PLAN, { ...SIZES, scoring: true }, smaller, RESIDENT);
+  assert.deepEqual(scoring, sizeCache(PLAN, SIZES, smaller, RESIDENT), "rows move with their state");
+});
+
 Deno.test("a budget that holds everything holds the thread of one rank whose steps take long", async () => {
   using directory = new TemporaryDirectory();
   const plan = planModel({ ...PLAN.shape, tableRows: [150_000, 50_000], bottom: [13, 512, 64] });
