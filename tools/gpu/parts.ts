@@ -19,6 +19,8 @@ const TESTS = [
   "tests/backend/cuda_operations_test.ts",
   "tests/backend/cuda_backend_test.ts",
   "tests/backend/cuda_training_slow_test.ts",
+  "tests/backend/cuda_uploads_test.ts",
+  "tests/ranks/pinned_slots_test.ts",
   "tests/ffi/cuda_libraries_test.ts",
   "tests/backend/cuda_communicator_test.ts",
 ];
@@ -52,8 +54,9 @@ export function partsOf({ device, tiny = device === "emulated", work, offline = 
     },
     {
       name: "tests",
-      text: "Every operation against the reference, and the losses of training in three modes by three optimizers " +
-        "against the CPU's.",
+      text:
+        "Every operation against the reference, the losses of training in three modes by three optimizers against the " +
+        "CPU's, and batches that are copied from their slots.",
       limit: 180,
       command: deno("test", ...(tiny ? TESTS.slice(-1) : TESTS).map(path)),
       environment: { HOTSET_TEST_DEVICE: device },

@@ -73,6 +73,8 @@ const TABLES: Readonly<Record<string, (events: readonly Event[]) => string>> = {
         "step ms",
         "read ms",
         "samples/s",
+        "MB of a step to the device",
+        "to the host",
         "notes",
       ],
       events.filter(({ event }) => event === "step").map((s) =>
@@ -81,6 +83,7 @@ const TABLES: Readonly<Record<string, (events: readonly Event[]) => string>> = {
           ...[s.kind, s.optimizer, s.precision, s.activations].map(String),
           ...[s.deviceMs, s.stepMs, s.readMs].map((ms) => ms === null ? "-" : Number(ms).toFixed(3)),
           Number(s.samplesPerSecond).toFixed(0),
+          ...[s.bytesToDevice, s.bytesToHost].map((bytes) => (Number(bytes) / 1e6).toFixed(2)),
           (s.notes as readonly string[] ?? []).join("; "),
         ]
       ),
