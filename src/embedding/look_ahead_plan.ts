@@ -95,13 +95,10 @@ export class LookAheadPlan {
     return (this.#state[counter] - this.#state[State.finished]) >>> 0;
   }
 
-  /**
-   * Positions of the rows of a planned batch, in their order; batches are counted from the oldest unfinished one. The
-   * result is overwritten by the next call.
-   */
+  /** Positions of the rows of a planned batch, in their order; batches are counted from the oldest unfinished one. */
   positionsIn(batch: number): Uint32Array {
-    this.#kernels.locate((this.#state[State.finished] + batch) % (this.#lookAhead + 1));
-    return this.#kernels.positions;
+    const { positions } = this.#kernels;
+    return positions[(this.#state[State.finished] + batch) % positions.length];
   }
 
   /** Position of a row, which every row of a planned batch has; -1 if it has none. */

@@ -94,6 +94,10 @@ function run({ batches, cleanAt, ...options }: Schedule & { cleanAt: (step: numb
       }
     }
     assert.ok(plan.planned > 0, "two batches of slots are always enough for the next step");
+    for (let p = 0; p < plan.planned; p++) {
+      const positions = plan.positionsIn(p).subarray(0, batches[step + p].length);
+      assert.deepEqual([...positions], [...batches[step + p]].map((row) => memory.at.get(row)!.position));
+    }
     for (const row of batches[step]) {
       const position = plan.positionOf(row);
       assert.equal(position, memory.at.get(row)!.position);

@@ -39,8 +39,6 @@ interface PlanKernels {
   finish(changed: number): void;
   /** Sets the lists of written rows to some of the changed rows, marks them as clean and returns their number. */
   clean(): number;
-  /** Sets `positions` to those of the rows of the batch in a slot, which is its number modulo `window`. */
-  locate(slot: number): void;
   positionOf(row: number): number;
   rowAt(position: number): number;
 }
@@ -51,9 +49,10 @@ export const State = { announced: 0, planned: 1, finished: 2, written: 3, fetche
 /** The kernels and their memory. */
 export interface PlanInstance extends PlanKernels {
   readonly state: Uint32Array;
+  /** Positions of the rows of each planned batch, by its number modulo `window`. */
+  readonly positions: readonly Uint32Array[];
   /** Lists of at most `batchRows` rows or positions. */
   readonly rows: Uint32Array;
-  readonly positions: Uint32Array;
   readonly writtenRows: Uint32Array;
   readonly writtenPositions: Uint32Array;
   readonly fetchedRows: Uint32Array;
@@ -76,7 +75,7 @@ export function instantiatePlan({ slots, batchRows, window }: PlanSizes): PlanIn
     soon: 2 * window * batchRows,
     soonEnds: 2 * window * ENDS_WORDS,
     ...{ homes: READ_AHEAD, chosen: READ_AHEAD },
-    ...{ rows: batchRows, positions: batchRows },
+    ...{ rows: batchRows, positions: window * batchRows },
     ...{ writtenRows: batchRows, writtenPositions: batchRows, fetchedRows: batchRows, fetchedPositions: batchRows },
     unused: 1,
   };
@@ -101,10 +100,12 @@ export function instantiatePlan({ slots, batchRows, window }: PlanSizes): PlanIn
   const { exports } = new WebAssembly.Instance(compiled, { env: { memory } });
   const names = Object.keys(words);
   const view = (name: keyof typeof words) => new Uint32Array(buffer, addresses[names.indexOf(name)], words[name]);
+  const positions = view("positions");
   return {
     ...exports as unknown as PlanKernels,
     state: new Uint32Array(buffer, 8 * addresses.length + 4 * sizes.length, Object.keys(State).length),
-    ...{ rows: view("rows"), positions: view("positions") },
+    positions: Array.from({ length: window }, (_, i) => positions.subarray(i * batchRows, (i + 1) * batchRows)),
+    rows: view("rows"),
     ...{ writtenRows: view("writtenRows"), writtenPositions: view("writtenPositions") },
     ...{ fetchedRows: view("fetchedRows"), fetchedPositions: view("fetchedPositions") },
   };

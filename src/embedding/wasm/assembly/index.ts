@@ -94,14 +94,16 @@ export function next(): bool {
   if (plan.planned == plan.announced) return false;
   const slot = plan.planned % plan.window;
   const groups = plan.groups, missing = plan.fetchedRows, count = word(plan.counts, slot);
-  const used = plan.used + (<usize>(slot * plan.batchRows) << 2);
+  const begin = <usize>(slot * plan.batchRows) << 2, used = plan.used + begin, positions = plan.positions + begin;
   let fetched: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const entry = word(used, i);
     const fields = entryAt(groups, entry);
     fields.uses += PIN;
-    setWord(missing, fetched, entry);
-    fetched += fields.position >> 31;
+    const position = fields.position;
+    setWord(positions, i, position);
+    setWord(missing, fetched, i);
+    fetched += position >> 31;
   }
   if (fetched > plan.slots - plan.positionCount + plan.evictable - soonRows(plan, slot)) {
     for (let i: u32 = 0; i < count; i++) entryAt(groups, word(used, i)).uses -= PIN;
@@ -113,12 +115,12 @@ export function next(): bool {
   plan.fetched = fetched;
   plan.written = 0;
   let i: u32 = 0;
-  for (; i < fetched && plan.positionCount < plan.slots; i++) fetchTo(plan, i, plan.positionCount++);
+  for (; i < fetched && plan.positionCount < plan.slots; i++) fetchTo(plan, begin, i, plan.positionCount++);
   plan.evicted = fetched - i;
   plan.evictable -= fetched - i;
   for (let changed: u32 = 0; changed < 2; changed++) {
     for (let taken = takeIdle(plan, changed, min(READ_AHEAD, fetched - i)); taken > 0;) {
-      evictIdle(plan, changed, taken, i);
+      evictIdle(plan, changed, taken, begin, i);
       i += taken;
       taken = takeIdle(plan, changed, min(READ_AHEAD, fetched - i));
     }
@@ -126,18 +128,20 @@ export function next(): bool {
   for (let step = plan.announced - 1; i < fetched; step--) {
     for (let changed: u32 = 0; changed < 2; changed++) {
       const rows = endsOf(plan, step % plan.window, changed);
-      for (; i < fetched && rows.first < rows.end; i++) evictSoon(plan, step % plan.window, changed, rows.first++, i);
+      for (; i < fetched && rows.first < rows.end; i++) evictSoon(plan, step % plan.window, changed, rows.first++, begin, i);
     }
   }
   return true;
 }
 
-/** Gives a position to a row that is fetched; the list has its entry so far. */
+/** Gives a position to a row that is fetched, of the batch whose lists are at `begin`; the list of rows has its index. */
 // @ts-ignore: decorator
 @inline
-function fetchTo(plan: Plan, i: u32, position: u32): void {
-  const fields = entryAt(plan.groups, word(plan.fetchedRows, i));
+function fetchTo(plan: Plan, begin: usize, i: u32, position: u32): void {
+  const at = word(plan.fetchedRows, i);
+  const fields = entryAt(plan.groups, word(plan.used + begin, at));
   fields.position = position;
+  setWord(plan.positions + begin, at, position);
   setWord(plan.fetchedRows, i, fields.key - 1);
   setWord(plan.fetchedPositions, i, position);
 }
@@ -151,7 +155,7 @@ function writeBack(plan: Plan, fields: Entry): void {
 }
 
 /** Evicts `taken` idle rows, which are in `chosen`, for the fetched rows from the given one on. */
-function evictIdle(plan: Plan, changed: u32, taken: u32, fetched: u32): void {
+function evictIdle(plan: Plan, changed: u32, taken: u32, begin: usize, fetched: u32): void {
   const groups = plan.groups, chosen = plan.chosen;
   let read: u32 = 0;
   for (let i: u32 = 0; i < taken; i++) read ^= entryAt(groups, word(chosen, i)).key;
@@ -160,17 +164,17 @@ function evictIdle(plan: Plan, changed: u32, taken: u32, fetched: u32): void {
     const entry = word(chosen, i);
     const fields = entryAt(groups, entry);
     if (changed) writeBack(plan, fields);
-    fetchTo(plan, fetched + i, fields.position);
+    fetchTo(plan, begin, fetched + i, fields.position);
     fields.position = NONE;
     dropEntry(plan, entry, fields);
   }
 }
 
 /** Evicts a row of a list for a fetched row. Its entry stays, because batches use it. */
-function evictSoon(plan: Plan, slot: u32, changed: u32, i: u32, fetched: u32): void {
+function evictSoon(plan: Plan, slot: u32, changed: u32, i: u32, begin: usize, fetched: u32): void {
   const fields = entryAt(plan.groups, word(soonOf(plan, slot, changed), i));
   if (changed) writeBack(plan, fields);
-  fetchTo(plan, fetched, fields.position);
+  fetchTo(plan, begin, fetched, fields.position);
   fields.position = NONE;
 }
 
@@ -238,14 +242,6 @@ export function clean(): u32 {
     }
   }
   return plan.written;
-}
-
-export function locate(slot: u32): void {
-  const plan = thePlan();
-  const used = plan.used + (<usize>(slot * plan.batchRows) << 2), count = word(plan.counts, slot);
-  for (let i: u32 = 0; i < count; i++) {
-    setWord(plan.positions, i, entryAt(plan.groups, word(used, i)).position);
-  }
 }
 
 export function positionOf(row: u32): u32 {
