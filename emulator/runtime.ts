@@ -16,6 +16,7 @@ const NAMES: Record<number, [name: string, text: string]> = {
   2: ["cudaErrorMemoryAllocation", "out of memory"],
   101: ["cudaErrorInvalidDevice", "invalid device ordinal"],
   400: ["cudaErrorInvalidResourceHandle", "invalid resource handle"],
+  600: ["cudaErrorNotReady", "device not ready"],
   700: ["cudaErrorIllegalAddress", "an illegal memory access was encountered"],
   712: ["cudaErrorHostMemoryAlreadyRegistered", "part or all of the requested memory range is already mapped"],
 };
@@ -143,6 +144,11 @@ export function runtimeImplementation(device: DeviceState): Implementation<typeo
       const waited = stream(handle, "cudaStreamSynchronize");
       if (waited.captured !== undefined) throw new EmulationError("cudaStreamSynchronize during stream capture");
       waited.drain();
+    },
+    cudaStreamQuery: (handle) => {
+      const queried = stream(handle, "cudaStreamQuery");
+      if (queried.captured !== undefined) throw new EmulationError("cudaStreamQuery during stream capture");
+      return queried.advance() ? 0 : Cuda.errorNotReady; // a program that asks again and again must find the end
     },
     cudaStreamWaitEvent: (handle, waited, _flags) =>
       stream(handle, "cudaStreamWaitEvent").wait(event(waited, "cudaStreamWaitEvent")),

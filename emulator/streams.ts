@@ -58,14 +58,18 @@ export class Stream {
 
   /** Runs operations until the queue is empty or `done` returns true. */
   drain(done: () => boolean = () => false): void {
-    while (this.#next < this.#queue.length && !done()) {
-      const operation = this.#queue[this.#next++];
-      if (this.#next === this.#queue.length) {
-        this.#queue.length = 0;
-        this.#next = 0;
-      }
-      operation.run();
+    while (this.#next < this.#queue.length && !done()) this.advance();
+  }
+
+  /** Runs the next operation, if there is one. Returns true if the queue is empty then. */
+  advance(): boolean {
+    const operation = this.#queue[this.#next++];
+    if (this.#next >= this.#queue.length) {
+      this.#queue.length = 0;
+      this.#next = 0;
     }
+    operation?.run();
+    return this.#queue.length === 0;
   }
 }
 

@@ -35,6 +35,7 @@ const functions = {
   cudaStreamCreateWithFlags: ["i32", "buffer pStream", "u32 flags"],
   cudaStreamDestroy: ["i32", "pointer stream"],
   cudaStreamSynchronize: ["i32", "pointer stream"],
+  cudaStreamQuery: ["i32", "pointer stream"],
   cudaStreamWaitEvent: ["i32", "pointer stream", "pointer event", "u32 flags"],
   cudaEventCreateWithFlags: ["i32", "buffer event", "u32 flags"],
   cudaEventDestroy: ["i32", "pointer event"],
@@ -73,6 +74,7 @@ export const Cuda = {
   deviceAttributeComputeCapabilityMajor: 75,
   deviceAttributeComputeCapabilityMinor: 76,
   errorMemoryAllocation: 2,
+  errorNotReady: 600,
 } as const;
 
 /** Wraps the functions so that they throw CudaError with the library's own name and text of the status. */

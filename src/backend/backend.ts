@@ -123,6 +123,8 @@ export interface Backend extends Disposable {
   download(source: Buffer, target: Float32Array | Uint32Array): void;
   /** Waits for all operations so far, and throws the first error of any of them. */
   synchronize(): void;
+  /** True if `synchronize` need not wait; undefined if it never does, because operations are over when they return. */
+  readonly isIdle?: boolean;
   /**
    * Runs `sequence`, and returns a function that repeats the same operations on the same buffers. A device may record
    * them as a graph; a host calls `sequence` again.

@@ -1,5 +1,5 @@
 /** The coordinator's side of the ranks: slots for batches, and commands that ranks execute in order. */
-import { inParts, type Parts } from "../breaks.ts";
+import { breaks, inParts, type Parts } from "../breaks.ts";
 import type { Backend, BlasName, Buffer, Upload } from "../backend/backend.ts";
 import { ONE_RANK } from "../parallel/host_group.ts";
 import { Batch } from "../layout/batch.ts";
@@ -335,6 +335,17 @@ export class LocalRank extends RankGroup {
 
   protected send(command: Command, a: number, b: number): void {
     this.#rank.execute(command, a, b);
+  }
+
+  protected override isIdle(): boolean {
+    return this.memory.device.isIdle ?? true;
+  }
+
+  /** A device is asked in every turn of the event loop: a timer would let it wait for its next steps. */
+  override async drained(): Promise<void> {
+    this.release();
+    while (!this.isIdle()) await breaks.take();
+    this.settle();
   }
 
   protected settle(): void {

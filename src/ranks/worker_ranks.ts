@@ -130,9 +130,19 @@ export class WorkerRanks extends RankGroup {
   }
 
   protected settle(): void {
-    // A device may be behind its rank, and a device that waits for another one needs that one's rank to wait as well.
-    if (this.memory.mirror !== undefined) this.send(Command.synchronize, 0, 0);
+    this.#waitForDevices();
     this.#waitFor(this.#posted);
+  }
+
+  override async drained(): Promise<void> {
+    this.release();
+    this.#waitForDevices();
+    await super.drained();
+  }
+
+  /** A device may be behind its rank, and a device that waits for another one needs that one's rank to wait as well. */
+  #waitForDevices(): void {
+    if (this.memory.mirror !== undefined) this.send(Command.synchronize, 0, 0);
   }
 
   protected override isIdle(milliseconds: number): boolean {

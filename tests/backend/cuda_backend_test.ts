@@ -140,6 +140,27 @@ Deno.test("memory that runs out says bytes requested, in use and free, and which
   backend.allocate(100, "something small");
 });
 
+Deno.test("a device is idle when its operations are over, or one has failed, and not before", () => {
+  using backend = openCuda({ device: testDevice });
+  assert.equal(backend.isIdle, true);
+  const sum = backend.allocate(4, "sum"), x = backend.allocate(4, "x");
+  backend.upload(new Float32Array(4).fill(1), x);
+  for (let i = 0; i < 20; i++) backend.add(4, x, sum);
+  let asked = 0;
+  while (!backend.isIdle) asked++;
+  if (testDevice === "emulated") assert.ok(asked >= 20, `${asked}`); // an operation each time it is asked
+  const values = new Float32Array(4);
+  backend.download(sum, values);
+  assert.deepEqual([...values], [20, 20, 20, 20]);
+
+  using faulty = openCuda({ device: "emulated" });
+  const table = faulty.allocate(8, "table"), indices = faulty.allocate(1, "indices"), out = faulty.allocate(4, "out");
+  faulty.upload(new Uint32Array([2]), indices);
+  faulty.pool(1, 4, table, indices, undefined, out);
+  while (!faulty.isIdle);
+  assert.throws(() => faulty.synchronize(), /out of bounds/);
+});
+
 Deno.test("a fault on the device is a HotsetError that says what happened where", () => {
   using backend = openCuda({ device: "emulated" });
   const table = backend.allocate(8, "table"),

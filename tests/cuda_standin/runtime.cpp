@@ -22,6 +22,7 @@ static const std::map<int, const char*>& names() {
       {INVALID_CONTEXT, "cudaErrorDeviceUninitialized"},
       {INVALID_HANDLE, "cudaErrorInvalidResourceHandle"},
       {NOT_FOUND, "cudaErrorSymbolNotFound"},
+      {NOT_READY, "cudaErrorNotReady"},
       {700, "cudaErrorIllegalAddress"},
       {ALREADY_REGISTERED, "cudaErrorHostMemoryAlreadyRegistered"},
       {719, "cudaErrorLaunchFailure"},
@@ -193,6 +194,16 @@ int cudaStreamSynchronize(void* handle) {
     Stream& stream = stream_of(handle);
     not_while_capturing("cudaStreamSynchronize");
     std::unique_lock held(world);
+    drain(held, stream);
+  });
+}
+
+int cudaStreamQuery(void* handle) {
+  return called(__func__, [&] {
+    Stream& stream = stream_of(handle);
+    not_while_capturing("cudaStreamQuery");
+    std::unique_lock held(world);
+    if (stream.completed < stream.queued && stream.device->fault == 0) throw Refusal{NOT_READY, "device not ready"};
     drain(held, stream);
   });
 }

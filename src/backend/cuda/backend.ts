@@ -134,6 +134,10 @@ export class CudaBackend implements DeviceBackend {
     return { begin: (source, count) => download.begin(own(source), count), wait: () => download.wait() };
   }
 
+  get isIdle(): boolean {
+    return this.device.isIdle;
+  }
+
   synchronize(): void {
     this.device.synchronize();
   }

@@ -136,6 +136,11 @@ export class CudaDevice implements Disposable {
     return event;
   }
 
+  /** True if `synchronize` need not wait: all operations so far are over, or one has failed. */
+  get isIdle(): boolean {
+    return this.libraries.isOver(this.stream);
+  }
+
   /** Waits for all operations so far. Throws the first error of any of them. */
   synchronize(): void {
     this.libraries.runtime.cudaStreamSynchronize(this.stream);

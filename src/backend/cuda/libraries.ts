@@ -4,6 +4,7 @@ import { checkedCublasLt, type CublasLt, type CublasLtSymbols, openCublasLt } fr
 import { checkedCuda, type CudaDriver, type CudaSymbols, openCuda } from "../../../ffi/cuda.ts";
 import {
   checkedCudart,
+  Cuda,
   cudaMajor,
   type Cudart,
   cudartFault,
@@ -23,6 +24,8 @@ export type CudaDeviceKind = "cuda" | "emulated";
 /** Wrapped functions of all libraries. cuBLASLt, cuDNN and NCCL are opened at their first use. */
 export interface CudaLibraries {
   readonly runtime: Cudart;
+  /** True if everything on a stream is over, or an operation has failed. */
+  isOver(stream: Deno.PointerValue): boolean;
   readonly driver: CudaDriver;
   readonly blas: Cublas;
   /** Throws LibraryError if it is not installed. */
@@ -80,6 +83,7 @@ function checkedLibraries(
   let openedNccl: Nccl | undefined;
   return {
     runtime: checkedCudart(runtime, fail),
+    isOver: (stream) => runtime.cudaStreamQuery(stream) !== Cuda.errorNotReady,
     driver: checkedCuda(driver, fail),
     blas: checkedCublas(blas, fail),
     blasLt: () => openedLt ??= checkedCublasLt(blasLt(), fail),
