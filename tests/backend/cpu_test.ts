@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { HostBackend } from "../../src/backend/backend.ts";
+import { type HostBackend, interactionWidth } from "../../src/backend/backend.ts";
 import { CpuBackend } from "../../src/backend/cpu/cpu.ts";
 import { newKernelMemory } from "../../src/backend/cpu/kernel_memory.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
@@ -197,5 +197,37 @@ Deno.test({
     assert.deepEqual(multiply(3), [2, 4, 6]);
     host.floats(weight)[0] = 5; // read again, not remembered
     assert.deepEqual(multiply(2), [5, 10]);
+  },
+});
+
+Deno.test({
+  name: "cpu: an interaction by oneDNN gives a sample the same bits among any number of samples",
+  ignore: absent("onednn") !== undefined,
+  fn: async () => {
+    const shape = { kind: "dot", bottom: true, tables: 26, dim: 16 } as const;
+    const [most, width] = [71, interactionWidth(shape)];
+    using host = await openHost(await cpuOptions("onednn"));
+    const random = new Random(6);
+    const [bottom, pooled, dOutput] = [shape.dim, shape.tables * shape.dim, width].map((words) => {
+      const buffer = host.allocate(most * words, "test");
+      host.floats(buffer).forEach((_, i, all) => all[i] = random.normal());
+      return buffer;
+    });
+    const results = [width, shape.dim, shape.tables * shape.dim];
+    const [output, dBottom, dPooled] = results.map((words) => host.allocate(most * words, "test"));
+    const compute = (samples: number) => {
+      host.interact(shape, samples, bottom, pooled, output);
+      host.interactBackward(shape, samples, { bottom, pooled, dOutput, dBottom, dPooled });
+      return [output, dBottom, dPooled].map((buffer) => host.floats(buffer).slice());
+    };
+    const all = compute(most);
+    for (const samples of [1, 5, 31, 32, 33]) {
+      for (const buffer of [output, dBottom, dPooled]) host.floats(buffer).fill(0.5);
+      compute(samples).forEach((found, i) => {
+        const end = samples * results[i];
+        assert.deepEqual(found.subarray(0, end), all[i].subarray(0, end), `${samples} samples`);
+        assert.ok(found.subarray(end).every((value) => value === 0.5), `${samples} samples: what follows`);
+      });
+    }
   },
 });

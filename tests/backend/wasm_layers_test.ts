@@ -160,9 +160,8 @@ Deno.test("WASM kernels: dot and cat interaction, forward and backward", () => {
       const dPooled = operands.floats(pooled.length);
       if (kind === "dot") {
         const scratch = operands.scratch(kernels.interactScratchBytes(tables, dim));
-        kernels.interactDot(0, samples, tables, dim, at(bottom), at(pooled), at(output), scratch);
+        kernels.interactDot(samples, tables, dim, at(bottom), at(pooled), at(output), scratch);
         kernels.interactDotBackward(
-          0,
           samples,
           tables,
           dim,

@@ -15,16 +15,22 @@ const MOST_WORDS = 2 ** 18;
 interface Block {
   readonly tables: number;
   readonly dim: number;
-  readonly samples: number;
   /** (samples, tables + 1, dim), and their gradients. */
   readonly vectors: CpuBuffer;
   readonly dVectors: CpuBuffer;
   /** (samples, tables + 1, tables + 1): products forward, gradients of products backward. */
   readonly pairs: CpuBuffer;
+  /** For 1, 2, 4, ... samples: the last ones are fewer than a block, and the bits of a sample are the same in all. */
+  readonly products: readonly Products[];
+}
+
+/** Products of the first samples of a block. */
+interface Products {
+  readonly samples: number;
   /** pairs = vectors vectorsᵀ */
-  readonly multiply: () => void;
+  readonly forward: () => void;
   /** dVectors = pairs vectors */
-  readonly multiplyBackward: () => void;
+  readonly backward: () => void;
 }
 
 /** See `Backend.interact` and `Backend.interactBackward` of kind `dot`. */
@@ -51,50 +57,49 @@ export class DotInteraction {
     output: Buffer,
   ): void {
     const b = atOrNull(bottom), p = at(pooled), o = at(output);
-    const block = this.#blockFor(tables, dim, samples, bottom);
-    let first = 0;
-    for (; block !== undefined && first + block.samples <= samples; first += block.samples) {
-      this.#kernels.packVectors(first, block.samples, tables, dim, b, p, at(block.vectors));
-      block.multiply();
-      this.#kernels.unpackProducts(first, block.samples, tables, dim, b, at(block.pairs), o);
+    const block = this.#blockFor(tables, dim, bottom);
+    if (block === undefined) {
+      return this.#kernels.interactDot(samples, tables, dim, b, p, o, this.#scratchOf(tables, dim));
     }
-    if (first < samples) {
-      this.#kernels.interactDot(first, samples - first, tables, dim, b, p, o, this.#lanes(tables, dim));
+    for (let first = 0; first < samples;) {
+      const { samples: count, forward } = productsOf(block, samples - first);
+      this.#kernels.packVectors(first, count, tables, dim, b, p, at(block.vectors));
+      forward();
+      this.#kernels.unpackProducts(first, count, tables, dim, b, at(block.pairs), o);
+      first += count;
     }
   }
 
   backward({ tables, dim }: InteractionShape, samples: number, buffers: InteractionGradients): void {
     const { bottom, pooled, dOutput, dBottom, dPooled } = buffers;
     const b = atOrNull(bottom), p = at(pooled), g = at(dOutput), db = atOrNull(dBottom), dp = at(dPooled);
-    const block = this.#blockFor(tables, dim, samples, bottom);
-    let first = 0;
-    for (; block !== undefined && first + block.samples <= samples; first += block.samples) {
-      this.#kernels.packVectors(first, block.samples, tables, dim, b, p, at(block.vectors));
-      this.#kernels.packGradients(first, block.samples, tables, dim, g, at(block.pairs));
-      block.multiplyBackward();
-      this.#kernels.unpackGradients(first, block.samples, tables, dim, at(block.dVectors), g, db, dp);
+    const block = this.#blockFor(tables, dim, bottom);
+    if (block === undefined) {
+      const scratch = this.#scratchOf(tables, dim);
+      return this.#kernels.interactDotBackward(samples, tables, dim, b, p, g, db, dp, scratch);
     }
-    if (first === samples) return;
-    const scratch = this.#lanes(tables, dim);
-    this.#kernels.interactDotBackward(first, samples - first, tables, dim, b, p, g, db, dp, scratch);
+    for (let first = 0; first < samples;) {
+      const { samples: count, backward } = productsOf(block, samples - first);
+      this.#kernels.packVectors(first, count, tables, dim, b, p, at(block.vectors));
+      this.#kernels.packGradients(first, count, tables, dim, g, at(block.pairs));
+      backward();
+      this.#kernels.unpackGradients(first, count, tables, dim, at(block.dVectors), g, db, dp);
+      first += count;
+    }
   }
 
   /** Scratch of the kernels. */
-  #lanes(tables: number, dim: number): Address {
+  #scratchOf(tables: number, dim: number): Address {
     const bytes = this.#kernels.interactScratchBytes(tables, dim);
     if (4 * this.#scratch.words < bytes) this.#scratch = this.#takeScratch(bytes);
     return this.#scratch.address;
   }
 
-  /** Undefined if the kernels should compute all samples. */
-  #blockFor(tables: number, dim: number, samples: number, bottom: Buffer | undefined): Block | undefined {
+  /** Undefined if the kernels should compute the interaction. */
+  #blockFor(tables: number, dim: number, bottom: Buffer | undefined): Block | undefined {
     if (this.#bindMany === undefined || bottom === undefined) return undefined;
-    const vectors = (tables + 1) * dim, pairs = (tables + 1) ** 2;
-    if (pairs * dim < FEWEST_TERMS) return undefined;
-    const fitting = 2 ** Math.floor(Math.log2(MOST_WORDS / (2 * vectors + pairs)));
-    const count = Math.min(MOST_SAMPLES, Math.max(1, fitting));
-    if (samples < count) return undefined;
-    return this.#find(tables, dim) ?? this.#makeBlock(this.#bindMany, tables, dim, count);
+    if ((tables + 1) ** 2 * dim < FEWEST_TERMS) return undefined;
+    return this.#find(tables, dim) ?? this.#makeBlock(this.#bindMany, tables, dim);
   }
 
   /** A loop, because a function that compares would be an allocation. */
@@ -106,16 +111,27 @@ export class DotInteraction {
     return undefined;
   }
 
-  #makeBlock(bindMany: NonNullable<Gemm["bindMany"]>, tables: number, dim: number, samples: number): Block {
+  #makeBlock(bindMany: NonNullable<Gemm["bindMany"]>, tables: number, dim: number): Block {
     const count = tables + 1;
-    const take = (words: number) => this.#takeScratch(4 * samples * words);
-    const [vectors, dVectors, pairs] = [take(count * dim), take(count * dim), take(count * count)];
-    const block = {
-      ...{ tables, dim, samples, vectors, dVectors, pairs },
-      multiply: bindMany(samples, true, count, count, dim, floats(vectors), floats(vectors), floats(pairs)),
-      multiplyBackward: bindMany(samples, false, count, dim, count, floats(pairs), floats(vectors), floats(dVectors)),
-    };
+    const most = Math.min(MOST_SAMPLES, MOST_WORDS / (2 * count * dim + count ** 2));
+    const sizes = Array.from({ length: 1 + Math.max(0, Math.floor(Math.log2(most))) }, (_, i) => 2 ** i);
+    const take = (words: number) => this.#takeScratch(4 * sizes.at(-1)! * words);
+    const vectors = take(count * dim), dVectors = take(count * dim), pairs = take(count * count);
+    const [v, dV, p] = [vectors, dVectors, pairs].map(floats);
+    const products = sizes.map((samples) => ({
+      samples,
+      forward: bindMany(samples, true, count, count, dim, v, v, p),
+      backward: bindMany(samples, false, count, dim, count, p, v, dV),
+    }));
+    const block = { tables, dim, vectors, dVectors, pairs, products };
     this.#blocks.push(block);
     return block;
   }
+}
+
+/** Those of the most samples, at most `most`. */
+function productsOf({ products }: Block, most: number): Products {
+  let i = products.length - 1;
+  while (products[i].samples > most) i--;
+  return products[i];
 }

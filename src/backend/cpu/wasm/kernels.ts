@@ -112,12 +112,8 @@ export interface Kernels {
 
   /** Bytes of scratch for the dot interaction, forward and backward. */
   interactScratchBytes(tables: number, dim: number): number;
-  /**
-   * bottom (samples, dim), or NO_ADDRESS, and pooled (samples, tables, dim) to output (samples, interactionWidth), of
-   * `samples` samples from `first` on.
-   */
+  /** bottom (samples, dim), or NO_ADDRESS, and pooled (samples, tables, dim) to output (samples, interactionWidth). */
   interactDot(
-    first: number,
     samples: number,
     tables: number,
     dim: number,
@@ -130,7 +126,6 @@ export interface Kernels {
    * Gradients of `interactDot`: dBottom (samples, dim), NO_ADDRESS if bottom is, and dPooled (samples, tables, dim).
    */
   interactDotBackward(
-    first: number,
     samples: number,
     tables: number,
     dim: number,

@@ -16,12 +16,8 @@ export function interactScratchBytes(tables: i32, dim: i32): u32 {
   return <u32> ((vectors * vectors + 2 * vectors * <usize> dim) * WORD);
 }
 
-/**
- * output = the bottom vector, or all pooled vectors if there is none, then the products of vectors i and j < i, of
- * `samples` samples from `first` on.
- */
+/** output = the bottom vector, or all pooled vectors if there is none, then the products of vectors i and j < i. */
 export function interactDot(
-  first: i32,
   samples: i32,
   tables: i32,
   dim: i32,
@@ -38,9 +34,6 @@ export function interactDot(
   const passedBytes = <usize> passedWords << 2, outputBytes = <usize> (passedWords + pairs) << 2;
   const stride = <usize> dim * WORD;
   const products = scratch, matrix = products + <usize> pairs * WORD;
-  bottom += <usize> first * bottomBytes;
-  pooled += <usize> first * pooledBytes;
-  output += <usize> first * outputBytes;
 
   for (let sample = 0; sample < samples; sample += LANES) {
     const lanes = min(LANES, samples - sample);
@@ -112,7 +105,6 @@ function storeProducts(i: i32, j: i32, products: usize, s0: v128, s1: v128, s2: 
 
 /** Gradients of interactDot: dBottom (samples, dim), address 0 if bottom is, and dPooled (samples, tables, dim). */
 export function interactDotBackward(
-  first: i32,
   samples: i32,
   tables: i32,
   dim: i32,
@@ -130,11 +122,6 @@ export function interactDotBackward(
   const passedBytes = <usize> passedWords << 2;
   const outputBytes = <usize> (passedWords + vectors * (vectors - 1) / 2) << 2;
   const row = <usize> vectors * WORD, stride = <usize> dim * WORD;
-  bottom += <usize> first * bottomBytes;
-  pooled += <usize> first * pooledBytes;
-  dOutput += <usize> first * outputBytes;
-  dBottom += <usize> first * bottomBytes;
-  dPooled += <usize> first * pooledBytes;
   const gradients = scratch, matrix = gradients + <usize> vectors * row, dMatrix = matrix + <usize> vectors * stride;
 
   for (let sample = 0; sample < samples; sample += LANES) {
