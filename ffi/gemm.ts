@@ -8,8 +8,9 @@ export interface Gemm<Matrix extends Float32Array | Uint16Array = Float32Array> 
   /** True if it can add a product to a matrix. */
   readonly adds: boolean;
   /**
-   * Row-major `c = op(a) op(b)`, or `c += op(a) op(b)` with `add`, which takes a library that `adds`: c (m, n) and inner length k. a is (m, k), or (k, m) if transposed; b is (k, n), or
-   * (n, k) if transposed. Leading dimensions are the row lengths. Throws RangeError if an array is shorter than its matrix.
+   * Row-major `c = op(a) op(b)`, or `c += op(a) op(b)` with `add`, which takes a library that `adds`: c (m, n) and inner
+   * length k. a is (m, k), or (k, m) if transposed; b is (k, n), or (n, k) if transposed. Leading dimensions are the row
+   * lengths. Throws RangeError if an array is shorter than its matrix.
    */
   gemm(
     transposeA: boolean,

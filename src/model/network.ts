@@ -121,9 +121,11 @@ function sharedPlaces({ layers, logit }: ModelPlan, strides: readonly number[]):
 }
 
 /**
- * The activations of all layers, and the forward and backward pass. A network without gradients is only scored: layers
- * share places, and instead of a gradient they are bound to what it would be of, which nothing writes. A micro-batch goes forward and backward through all
+ * The activations of all layers, and the forward and backward pass. A micro-batch goes forward and backward through all
  * layers before the next one begins, in the same memory. Its gradients of parameters are added to those before it.
+ *
+ * A network without gradients is only scored. Its layers reuse the memory of activations that no later layer reads, and
+ * are bound to a value itself where they take its gradient, which only the backward pass would write.
  */
 export class Network {
   /** (samples) */
@@ -138,8 +140,10 @@ export class Network {
   readonly #activations = new Map<Value, Activations>();
   readonly #added: readonly (readonly boolean[])[];
   readonly #parameters: readonly (readonly Buffer[])[];
-  /** For each place among a layer's inputs, where its gradient goes before it is added to those of later readers: of layers
-   * that do not add it themselves. */
+  /**
+   * For each place among a layer's inputs, where its gradient goes before it is added to those of later readers: of layers
+   * that do not add it themselves.
+   */
   readonly #parts: readonly (Buffer | undefined)[];
   /** The sums over all samples, and those of micro-batches after the first: the same, or added to them. */
   readonly #sums: Sums;

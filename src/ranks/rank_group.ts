@@ -136,8 +136,8 @@ export abstract class RankGroup implements AsyncDisposable {
   }
 
   /**
-   * Queues the scoring of the batch in the slot; its logits are in `scores(slot)` when `acquire` returns the slot again, or after
-   * `drain`.
+   * Queues the scoring of the batch in the slot; its logits are in `scores(slot)` when `acquire` returns the slot again,
+   * or after `drain`.
    */
   score(slot: number): void {
     this.post(Command.score, slot, this.batches[slot].samples);

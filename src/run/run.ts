@@ -47,7 +47,10 @@ export function planFor(config: TrainConfig, dataset: Dataset): ModelPlan {
   return planModel(shapeOf(config, { denseFeatures, tableRows, steps, bags }));
 }
 
-/** Locks a run, so that no other process trains it and `clean` keeps what is beside it. The caller disposes the lock; the first rank holds it for all. */
+/**
+ * Locks a run, so that no other process trains it and `clean` keeps what is beside it. The caller disposes the lock; the
+ * first rank holds it for all.
+ */
 export async function lockRun(options: RunOptions): Promise<Disposable | undefined> {
   const { out, claimed, world } = options;
   if (claimed) return undefined;

@@ -18,7 +18,10 @@ export class TaskPool<T, R> implements Disposable {
   #begun = 0;
   #ended = false;
 
-  /** `module` must call `serveTasks`. A thread starts with a task that no other is free for. When the signal is aborted, tasks fail with its reason. */
+  /**
+   * `module` must call `serveTasks`. A thread starts with a task that no other is free for. When the signal is aborted,
+   * tasks fail with its reason.
+   */
   constructor(module: URL, threads: number, signal?: AbortSignal) {
     this.#module = module;
     this.#threads = threads;
