@@ -111,6 +111,43 @@ Deno.test("a place that is damaged is refused with its segment, in whatever tabl
   }
 });
 
+Deno.test("rows that descend from one table to the next are refused, also where the next ones are unpacked later", () => {
+  const shape = { batchSize: 20_000, denseFeatures: 0, tables: TABLES, bags: false, lookupCapacity: 20_000 * TABLES };
+  const batch = randomBatch(shape, 20_000, new Random(6));
+  const record = new BatchRecord(shape), unpacker = new BatchUnpacker(shape), found = new Batch(shape);
+  const bytes = atOnce(record.pack(batch, new SegmentSorter(shape).write(batch)));
+  const { words, sections, distinct } = batch;
+  const rows = new Uint32Array(record.bytes.buffer, 4 * sections.indices, distinct);
+  for (let table = 1; table < TABLES; table++) {
+    const segment = Array.from({ length: distinct }, (_, s) => s)
+      .find((s) => words[sections.segments + 2 * s + 1] === 20_000 * table)!;
+    const row = rows[segment];
+    rows[segment] = rows[segment - 1];
+    const message = unpack(unpacker, record, bytes, found)!;
+    assert.match(message, new RegExp(`^row ${rows[segment]} of segment ${segment} is out of order`));
+    rows[segment] = row;
+  }
+  assert.equal(unpack(unpacker, record, bytes, found), undefined);
+});
+
+Deno.test("a record with a row that no lookup has is refused", () => {
+  const shape = { batchSize: 4, denseFeatures: 0, tables: 2, bags: false, lookupCapacity: 8 };
+  const batch = randomBatch(shape, 4, new Random(7));
+  batch.words.set([1, 100_001, 2, 100_002, 1, 100_001, 2, 100_002], batch.sections.indices);
+  const record = new BatchRecord(shape);
+  const { block } = batch;
+  atOnce(record.pack(batch, new SegmentSorter(shape).write(batch)));
+  const [placesAt, lengthsAt] = [block.length + 4 * 4, block.length + 4 * 4 + 2 * 8];
+  const [places, lengths] = [record.bytes.slice(placesAt, lengthsAt), record.bytes.slice(lengthsAt, lengthsAt + 2 * 4)];
+  new Uint32Array(record.bytes.buffer)[Header.distinct] = 5;
+  new Uint32Array(record.bytes.buffer)[placesAt / 4] = 100_003;
+  record.bytes.set(places, placesAt + 4);
+  record.bytes.set(lengths, lengthsAt + 4);
+  const bytes = lengthsAt + 4 + 2 * 4 + 4; // the length of the fifth segment is 1, which is written as 0
+  record.bytes.fill(0, bytes - 4, bytes);
+  assert.equal(unpack(new BatchUnpacker(shape), record, bytes, new Batch(shape)), "segments of more than 8 lookups");
+});
+
 Deno.test("lookups whose rows are not in the order of the tables cannot be packed", () => {
   const shape = { batchSize: 2, denseFeatures: 0, tables: 2, bags: false, lookupCapacity: 4 };
   const batch = new Batch(shape);
