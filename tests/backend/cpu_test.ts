@@ -204,8 +204,9 @@ Deno.test({
   name: "cpu: an interaction by oneDNN gives a sample the same bits among any number of samples",
   ignore: absent("onednn") !== undefined,
   fn: async () => {
-    const shape = { kind: "dot", bottom: true, tables: 26, dim: 16 } as const;
-    const [most, width] = [71, interactionWidth(shape)];
+    // Of so many terms that the kernels' sums have other bits.
+    const shape = { kind: "dot", bottom: true, tables: 3, dim: 2000 } as const;
+    const [most, width] = [37, interactionWidth(shape)];
     using host = await openHost(await cpuOptions("onednn"));
     const random = new Random(6);
     const [bottom, pooled, dOutput] = [shape.dim, shape.tables * shape.dim, width].map((words) => {
@@ -221,7 +222,7 @@ Deno.test({
       return [output, dBottom, dPooled].map((buffer) => host.floats(buffer).slice());
     };
     const all = compute(most);
-    for (const samples of [1, 5, 31, 32, 33]) {
+    for (const samples of [1, 7, 31, 33]) {
       for (const buffer of [output, dBottom, dPooled]) host.floats(buffer).fill(0.5);
       compute(samples).forEach((found, i) => {
         const end = samples * results[i];
