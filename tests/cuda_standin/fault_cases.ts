@@ -103,9 +103,12 @@ for (const mode of ["gpu", "fae"] as const) {
   });
 }
 
-/** Calls that answer questions before there is a device, that a run can do without, and that release: none ends it. */
+/**
+ * Calls that answer questions, whose errors the next call tells too, that a run can do without, and that release: none ends
+ * it.
+ */
 const WITHOUT_END =
-  /Destroy|Free|HostRegister|HostUnregister|Unload|ErrorName|ErrorString|StatusName|StatusString|Version|GetDeviceCount|DeviceGetAttribute|Property/;
+  /Destroy|Free|HostRegister|HostUnregister|StreamQuery|Unload|ErrorName|ErrorString|StatusName|StatusString|Version|GetDeviceCount|DeviceGetAttribute|Property/;
 
 Deno.test("any call that fails ends the run with its name and cause in one line, and frees all memory", async () => {
   using directory = new TemporaryDirectory();
