@@ -7,6 +7,7 @@ import { openCuda } from "../../src/backend/cuda/open.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import type { BatchKind, Layout } from "../../src/layout/layout.ts";
+import { atOnce } from "../../src/breaks.ts";
 import { ReplicaCoordinator } from "../../src/embedding/replicated.ts";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 import { LocalRank } from "../../src/ranks/rank_group.ts";
@@ -194,7 +195,7 @@ Deno.test("a sync, the loss and the launches of steps are counted as docs/cuda.m
     };
     const rowBytes = 4 * (config.dim + rowStateWords(optimizer, config.dim));
     const moves = (direction: "refresh" | "flush", rows: number) => {
-      const bytes = counted(() => tables[direction]());
+      const bytes = counted(() => atOnce(tables[direction]()));
       assert.ok(rows > 0);
       assert.deepEqual(bytes, direction === "refresh" ? [rows * (rowBytes + 4), 0] : [4 * rows, rows * rowBytes]);
     };
