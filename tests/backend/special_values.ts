@@ -139,12 +139,22 @@ export function specialValues(
       const message = `${each.what}, ${what}`;
       const [expected, actual] = [reference, backend].map((one) => apply(one, operands, each.run, message));
       for (const operand of Object.keys(operands)) {
-        expected[operand].forEach((expected, i) => {
-          const place = { what: each.what, operand, element: i, injected, position };
-          const difference = { ...place, value, expected, actual: actual[operand][i] };
-          if (isSame(difference.actual, expected) || allowed.some((allows) => allows(difference))) return;
-          assert.fail(`${operand} of ${message}: element ${i} is ${difference.actual}, the reference has ${expected}`);
-        });
+        for (let i = 0; i < expected[operand].length; i++) {
+          const [wanted, found] = [expected[operand][i], actual[operand][i]];
+          if (isSame(found, wanted)) continue;
+          const difference = {
+            what: each.what,
+            operand,
+            element: i,
+            injected,
+            position,
+            value,
+            expected: wanted,
+            actual: found,
+          };
+          if (allowed.some((allows) => allows(difference))) continue;
+          assert.fail(`${operand} of ${message}: element ${i} is ${found}, the reference has ${wanted}`);
+        }
       }
     }
   }

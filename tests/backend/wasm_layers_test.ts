@@ -4,7 +4,8 @@ import { type Activation, interactionWidth } from "../../src/backend/backend.ts"
 import { ACTIVATION_CODES, NO_ADDRESS } from "../../src/backend/cpu/wasm/kernels.ts";
 import { Random } from "../../src/random.ts";
 
-import { assertClose, at, copyOf, Operands, reference } from "./wasm_operands.ts";
+import { assertClose } from "../support/close.ts";
+import { at, copyOf, Operands, reference } from "./wasm_operands.ts";
 
 const ACTIVATIONS: Activation[] = ["identity", "relu", "sigmoid"];
 

@@ -87,21 +87,6 @@ export class Operands {
 /** The address of an operand. */
 export const at = (operand: Float32Array | Uint32Array): Address => BigInt(operand.byteOffset);
 
-/** Fails unless every number is within `tolerance` of the expected one, relative to `scale` or to the number itself. */
-export function assertClose(
-  actual: ArrayLike<number>,
-  expected: ArrayLike<number>,
-  tolerance: number,
-  what: string,
-): void {
-  assert.equal(actual.length, expected.length, what);
-  for (let i = 0; i < expected.length; i++) {
-    const error = Math.abs(actual[i] - expected[i]);
-    const allowed = tolerance * Math.max(1, Math.abs(expected[i]));
-    assert.ok(error <= allowed, `${what}: element ${i} is ${actual[i]}, expected ${expected[i]}`);
-  }
-}
-
 /** What kernels are compared with. */
 export const reference = new ReferenceBackend();
 

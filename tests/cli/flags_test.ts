@@ -135,7 +135,7 @@ Deno.test("negatives: --item takes one column, the counts are in the event, and 
   assert.match(stderr, /^validation after step \d+: AUC 0\.\d+, logloss \S+, accuracy \S+ %, GAUC 0\.\d+$/m);
 });
 
-Deno.test("a preset is a published model, and its parts can be overridden", async () => {
+slowTest("a preset is a published model, and its parts can be overridden", async () => {
   using place = new Workplace();
   await place.log("log.tsv", 300);
   await place.succeed("train", "log.tsv", "--preset", "terabyte", "--arch-mlp-top", "8-1", "--out", "run");

@@ -102,7 +102,7 @@ Deno.test("--json: one object a line with the documented fields; --quiet: nothin
   assert.equal(scores.filter(({ event }) => event === "score").length, 3000);
 });
 
-Deno.test("test files of their own become the test split", async () => {
+slowTest("test files of their own become the test split", async () => {
   using place = new Workplace();
   await place.log("train.tsv", 1000);
   await place.log("test.tsv", 300);

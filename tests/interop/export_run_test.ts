@@ -14,7 +14,7 @@ import { startRun } from "../../src/run/run.ts";
 import { Random } from "../../src/random.ts";
 import { openModel } from "../../src/serving/scoring_model.ts";
 import { assertClose } from "../support/close.ts";
-import { missingModule, runPython } from "../support/python.ts";
+import { missingModule, PythonLines } from "../support/python.ts";
 import { rewrite } from "../support/rewrite.ts";
 import { smallSessions } from "../support/small_sessions.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
@@ -149,6 +149,8 @@ async function onnxInputs(directory: TemporaryDirectory, { dataset, log }: Train
 }
 
 const MISSING = missingModule("onnxruntime");
+const onnxRuntime = MISSING === undefined ? new PythonLines(new URL("score_onnx.py", import.meta.url)) : undefined;
+globalThis.addEventListener("unload", () => onnxRuntime?.[Symbol.dispose]());
 
 const WAYS: [string, (directory: TemporaryDirectory) => Promise<Trained>][] = [
   ["one lookup a table, dot", trainCriteo],
@@ -187,7 +189,7 @@ Deno.test({
       return [`indices_${name}`, rows(ofTable.map((row) => row - firstRows[t]))];
     }));
     const request = { model, inputs: { ...inputs, dense: rows(encoded.dense) } };
-    const scores = await runPython(new URL("score_onnx.py", import.meta.url), request) as number[];
+    const scores = await onnxRuntime!.answer(request) as number[];
     using scoring = await openModel(run);
     const expected = new Float32Array(samples);
     scoring.scoreEncoded(encoded, expected);
@@ -202,7 +204,7 @@ Deno.test({
     manifest.files["dense.f32"].crc32 = crc32(zeros);
     rewrite(join(run, "best/manifest.json"), JSON.stringify(manifest));
     await exportRun(run, "onnx", model, report);
-    assert.deepEqual(await runPython(new URL("score_onnx.py", import.meta.url), request), Array(samples).fill(0.5));
+    assert.deepEqual(await onnxRuntime!.answer(request), Array(samples).fill(0.5));
   },
 });
 
@@ -219,7 +221,7 @@ for (const [what, train] of WAYS) {
       const { config } = readRun(trained.run);
       assert.ok(new TextDecoder("latin1").decode(Deno.readFileSync(model)).includes(config.model), "the graph's name");
       const inputs = await onnxInputs(directory, trained);
-      const scores = await runPython(new URL("score_onnx.py", import.meta.url), { model, inputs }) as number[];
+      const scores = await onnxRuntime!.answer({ model, inputs }) as number[];
       const expected = await predictRun(trained.run, [trained.log], {}, report);
       assert.ok(Math.max(...expected) - Math.min(...expected) > 0.01, "the scores differ from each other");
       assertClose(scores, expected, 1e-5, "probabilities");

@@ -17,7 +17,7 @@ import { planFor } from "../../src/run/run.ts";
 import { ensureLayout } from "../../src/run/stages.ts";
 import { contentOf } from "../support/checkpoint_words.ts";
 import { testDevice } from "../support/cuda_device.ts";
-import { seriesLength } from "../support/series.ts";
+import { seriesLength, slowTest } from "../support/series.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { configOf, datasetOf, train } from "./support.ts";
 
@@ -65,7 +65,8 @@ for (let seed = 0; seed < seriesLength(SEEDS); seed++) {
 }
 
 for (let seed = 0; seed < seriesLength(SEEDS); seed++) {
-  Deno.test(`rows cached on the device give the bits of rows on the device, seed ${seed}`, async () => {
+  // The default suite has the test above, whose rows move further.
+  slowTest(`rows cached on the device give the bits of rows on the device, seed ${seed}`, async () => {
     using directory = new TemporaryDirectory();
     const config = configOf(seed);
     const dataset = datasetOf(directory, seed);

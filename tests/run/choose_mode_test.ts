@@ -46,7 +46,7 @@ Deno.test("auto: the record of a run has the mode that was chosen, and other con
   for (const [name, device, mode] of [["host", "cpu", "cpu"], ["device", "emulated", "gpu"]] as const) {
     const out = directory.join(name);
     const config: TrainConfig = {
-      ...{ ...resolveConfig("kaggle", CONFIG), mode: "auto", device, ranks: 1 },
+      ...{ ...resolveConfig("kaggle", CONFIG), mode: "auto", device, ranks: 1, batchSize: 990 },
       ...{ blas: device === "cpu" ? "wasm" : "auto", save: true },
     };
     assert.equal((await startRun(config, dataset, { out, report })).mode, mode);

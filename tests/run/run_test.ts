@@ -100,7 +100,7 @@ for (const mode of ["fae", "cpu"] as const) {
     // Before a switch, within turns of both epochs, at the ends of an epoch, an evaluation and the first step, and at the end.
     const switched = turns.find(({ hot }) => hot !== turns[0].hot)?.step ?? 20;
     const stops = [switched - 1, steps / 2 + 5, 7, steps / 2, 9, 1, switched + 2, steps - 1, steps];
-    const few = seriesLength({ test: 2, all: stops.length, evidence: stops.length });
+    const few = seriesLength({ test: 1, all: stops.length, evidence: stops.length });
     for (const stop of new Set(stops.slice(0, few))) {
       const out = directory.join(`stopped-${stop}`);
       await interrupt(out, stop, { config, dataset });

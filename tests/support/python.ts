@@ -1,5 +1,7 @@
 /** Runs Python, if installed, to read Hotset's files with other programs. */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
 
 const decoder = new TextDecoder();
 
@@ -27,4 +29,26 @@ export async function runPython(script: URL, input: unknown): Promise<unknown> {
   const { success, stdout, stderr } = await process.output();
   assert.ok(success, decoder.decode(stderr));
   return JSON.parse(decoder.decode(stdout));
+}
+
+/** A script that answers every line, a JSON value, with another one: loading its modules takes longer than an answer. */
+export class PythonLines implements Disposable {
+  readonly #process;
+  readonly #lines;
+
+  constructor(script: URL) {
+    this.#process = spawn("python3", [script.pathname], { stdio: ["pipe", "pipe", "inherit"] });
+    this.#lines = createInterface(this.#process.stdout)[Symbol.asyncIterator]();
+  }
+
+  async answer(input: unknown): Promise<unknown> {
+    this.#process.stdin.write(`${JSON.stringify(input)}\n`);
+    const { done, value } = await this.#lines.next();
+    assert.ok(!done, "Python has ended; it has said why");
+    return JSON.parse(value);
+  }
+
+  [Symbol.dispose](): void {
+    this.#process.kill();
+  }
 }
