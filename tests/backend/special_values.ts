@@ -142,16 +142,8 @@ export function specialValues(
         for (let i = 0; i < expected[operand].length; i++) {
           const [wanted, found] = [expected[operand][i], actual[operand][i]];
           if (isSame(found, wanted)) continue;
-          const difference = {
-            what: each.what,
-            operand,
-            element: i,
-            injected,
-            position,
-            value,
-            expected: wanted,
-            actual: found,
-          };
+          const place = { what: each.what, operand, element: i, injected, position };
+          const difference = { ...place, value, expected: wanted, actual: found };
           if (allowed.some((allows) => allows(difference))) continue;
           assert.fail(`${operand} of ${message}: element ${i} is ${found}, the reference has ${wanted}`);
         }
