@@ -1,6 +1,6 @@
 /** The rows of a checkpoint that has them in files, and whose tables have grown since. */
 import { InitialRows } from "../embedding/initialise.ts";
-import type { RowGrowth } from "../embedding/stores/row_numbers.ts";
+import type { KeptRuns, RowGrowth } from "../embedding/stores/row_numbers.ts";
 import type { ModelShape } from "../model/shape.ts";
 import type { ByteReader } from "./weights.ts";
 
@@ -8,7 +8,7 @@ import type { ByteReader } from "./weights.ts";
 export class GrownRows implements ByteReader {
   readonly #saved: ByteReader;
   readonly #width: number;
-  readonly #kept: RowGrowth["kept"];
+  readonly #kept: KeptRuns;
   /** Undefined for optimizer state, which is 0 at first. */
   readonly #initial: InitialRows | undefined;
 
@@ -25,29 +25,31 @@ export class GrownRows implements ByteReader {
     const rowBytes = 4 * this.#width;
     const first = position / rowBytes;
     const end = first + target.length / rowBytes;
+    const { from, row: begins, rows } = this.#kept;
     for (let row = first, next = this.#nextKept(first); row < end; next++) {
-      const run = this.#kept[next] ?? { row: end, from: 0, rows: 0 };
+      const begin = begins[next] ?? end;
       const partOf = (last: number) =>
         target.subarray((row - first) * rowBytes, (Math.min(last, end) - first) * rowBytes);
-      if (row < run.row) {
-        const part = partOf(run.row);
+      if (row < begin) {
+        const part = partOf(begin);
         const weights = new Float32Array(part.buffer, part.byteOffset, part.length / 4);
         if (this.#initial === undefined) weights.fill(0);
         else this.#initial.write(row, part.length / rowBytes, weights, 0);
-        row = Math.min(run.row, end);
+        row = Math.min(begin, end);
       }
       if (row === end) return;
-      this.#saved.read((run.from + row - run.row) * rowBytes, partOf(run.row + run.rows));
-      row = Math.min(run.row + run.rows, end);
+      this.#saved.read((from[next] + row - begin) * rowBytes, partOf(begin + rows[next]));
+      row = Math.min(begin + rows[next], end);
     }
   }
 
   /** Index of the first run that ends behind a row. */
   #nextKept(row: number): number {
-    let [low, high] = [0, this.#kept.length];
+    const { row: begins, rows } = this.#kept;
+    let [low, high] = [0, rows.length];
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.#kept[middle].row + this.#kept[middle].rows <= row) low = middle + 1;
+      if (begins[middle] + rows[middle] <= row) low = middle + 1;
       else high = middle;
     }
     return low;

@@ -71,7 +71,8 @@ Deno.test("words that do not number the rows of a model are refused", () => {
 
 Deno.test("numbers are scattered if dropped rows have left many gaps between few rows", () => {
   const areScattered = (gaps: number, behind: number) => {
-    const kept = Array.from({ length: gaps }, (_, i) => ({ from: 2 * i, row: i, rows: 1 }));
+    const row = Uint32Array.from({ length: gaps }, (_, i) => i);
+    const kept = { from: row.map((i) => 2 * i), row, rows: new Uint32Array(gaps).fill(1) };
     const numbers = RowNumbers.first(1, [2 * gaps + behind]);
     return numbers.grown({ kept, dropped: [gaps] }, [gaps + behind], 1).areScattered;
   };
@@ -85,7 +86,8 @@ Deno.test("numbers are scattered if dropped rows have left many gaps between few
 Deno.test("more rows than there are numbers are refused", () => {
   const rows = 4_294_967_000;
   const numbers = RowNumbers.first(1, [rows]);
-  const grow = (more: number) => numbers.grown({ kept: [{ from: 0, row: 0, rows }], dropped: [0] }, [rows + more], 1);
+  const kept = { from: Uint32Array.of(0), row: Uint32Array.of(0), rows: Uint32Array.of(rows) };
+  const grow = (more: number) => numbers.grown({ kept, dropped: [0] }, [rows + more], 1);
   grow(294);
   assert.throws(
     () => grow(295),

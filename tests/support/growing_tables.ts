@@ -69,7 +69,9 @@ export class GrowingTables {
       if (last && last.from + last.rows === from && last.row + last.rows === row) last.rows++;
       else kept.push({ from, row, rows: 1 });
     }
-    const growth: RowGrowth = { kept, dropped: [...this.#dropped] };
+    const words = (of: "from" | "row" | "rows") => Uint32Array.from(kept, (run) => run[of]);
+    const runs = { from: words("from"), row: words("row"), rows: words("rows") };
+    const growth: RowGrowth = { kept: runs, dropped: [...this.#dropped] };
     this.numbers = this.numbers.grown(growth, this.tableRows, seed);
   }
 }

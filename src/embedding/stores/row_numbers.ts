@@ -10,13 +10,19 @@ import { InitialRows } from "../initialise.ts";
 import type { EmbeddingShape } from "../tables.ts";
 import { NO_ROW } from "./row_page.ts";
 
+/** Runs of consecutive global rows, rising: in arrays, because dropped rows can leave millions of runs. */
+export interface KeptRuns {
+  /** The first row of each before the growth, and now. */
+  readonly from: Uint32Array;
+  readonly row: Uint32Array;
+  /** The number of its rows. */
+  readonly rows: Uint32Array;
+}
+
 /** Where the rows of a model are after a growth. */
 export interface RowGrowth {
-  /**
-   * Consecutive global rows that were kept in their order: the first of them before the growth, and now. Rising; all
-   * other rows are new.
-   */
-  readonly kept: readonly { readonly from: number; readonly row: number; readonly rows: number }[];
+  /** The rows that were kept in their order; all others are new. */
+  readonly kept: KeptRuns;
   /** By table, how far the number of a new row is above its id. */
   readonly dropped: readonly number[];
 }
@@ -145,7 +151,7 @@ export class RowNumbers {
   grown({ kept, dropped }: RowGrowth, tableRows: readonly number[], seed: number): RowNumbers {
     const generations = [...this.#generations, { seed, tableRows, dropped }];
     // A run for each kept part and for each run that begins within one, and new rows before each part and at the end.
-    const most = 2 * kept.length + 1 + this.#byNumber.length;
+    const most = 2 * kept.rows.length + 1 + this.#byNumber.length;
     const runs = new Uint32Array(RUN_WORDS * most);
     let [row, next, at] = [0, this.next, 0];
     const add = (number: number, generation: number, created: number) => {
@@ -160,8 +166,9 @@ export class RowNumbers {
       next += end - row;
       row = end;
     };
-    for (const { from, row: first, rows } of kept) {
-      createUntil(first);
+    for (let k = 0; k < kept.rows.length; k++) {
+      createUntil(kept.row[k]);
+      const [from, rows] = [kept.from[k], kept.rows[k]];
       for (let run = this.#runOfRow.lastAtMost(from), old = from, end = from + rows; old < end; run++) {
         const before = old - this.#firstRows[run];
         add(this.#word(run, NUMBER) + before, this.#word(run, GENERATION), this.#word(run, CREATED) + before);
