@@ -56,8 +56,8 @@ export interface TimeOptions {
   readonly ranks: number | null;
 }
 
-/** Accesses of host memory that the look-ahead plan of mode cached makes for each distinct row of a batch: 150 to 200 ns. */
-const PLAN_ACCESSES = 7;
+/** The time of mode cached for a distinct row of a batch (plan, positions, lists) in accesses of host memory; fitted. */
+const PLAN_ACCESSES = 4;
 
 /** Time of a mode. */
 export function planTime(options: TimeOptions, { mode, onDevice }: Placement, machine: GpuMachine): PlannedTime {
