@@ -65,7 +65,7 @@ async function run(message: RankMessage, group: ThreadGroup): Promise<void> {
   }
 }
 
-/** Executes commands until the one to stop. */
+/** Executes commands until the one to stop. Throws if a rank has failed, instead of executing those after it. */
 function carryOut(rank: Rank, device: string, { rank: number, group }: RankMessage): void {
   const mail = new Mailbox(group.mailbox);
   const { words } = mail;
@@ -75,6 +75,7 @@ function carryOut(rank: Rank, device: string, { rank: number, group }: RankMessa
     mail.wait(POSTED, next);
     const at = ringAt(group.size, next);
     if (words[at] === Command.stop) break;
+    if (mail.failed) throw new Error("Cannot continue: another rank has failed");
     rank.execute(words[at], words[at + 1], words[at + 2]);
     mail.put(doneAt(number), ++next);
   }

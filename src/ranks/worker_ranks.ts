@@ -15,8 +15,13 @@ import { mapBuffers, type TrainBuffers, type TrainState, type TrainStateOptions 
 /** Maximum number of queued commands. */
 const RING_COMMANDS = 64;
 const COMMAND_WORDS = 4;
-/** Milliseconds to wait for ranks at the end before they are terminated. */
-const END_TIMEOUT_MS = 1000;
+/**
+ * Milliseconds to wait at the end for ranks, which finish the command that they carry out: more than steps take, because
+ * libraries crash when a thread is terminated that computes with them.
+ */
+const END_TIMEOUT_MS = 10_000;
+/** Milliseconds between looks at whether they have ended. */
+const LOOK_MS = 5;
 
 /** Position in the mailbox of the number of queued commands, after the group's words. */
 export const POSTED = GROUP_WORDS;
@@ -62,16 +67,16 @@ function shareAll(host: HostBackend, memory: TrainState): SharedBuffers {
 
 /** A group of workers. The calling thread is the coordinator; it sleeps when it must wait. */
 export class WorkerRanks extends RankGroup {
-  readonly #workers: Worker[];
+  /** Workers that have not ended. */
+  readonly #running = new Set<Worker>();
   readonly #mail: Mailbox;
   readonly #slotCommand: number[];
   /** Number of commands up to the last one that moves cached rows. */
   #moveCommand = 0;
   #posted = 0;
 
-  private constructor(memory: TrainState, ranks: number, mail: Mailbox, workers: Worker[]) {
+  private constructor(memory: TrainState, ranks: number, mail: Mailbox) {
     super(memory, ranks, memory.device.name);
-    this.#workers = workers;
     this.#mail = mail;
     this.#slotCommand = memory.slots.map(() => 0);
   }
@@ -89,13 +94,17 @@ export class WorkerRanks extends RankGroup {
     const message = {
       ...{ host: options, group, devices, model, batchShape, mostDistinct, memory: shareAll(memory.host, memory) },
     };
-    const workers: Worker[] = [];
-    const started = new WorkerRanks(memory, ranks, new Mailbox(group.mailbox), workers);
+    const started = new WorkerRanks(memory, ranks, new Mailbox(group.mailbox));
+    const opening: Promise<string>[] = [];
     try {
       const module = new URL("./rank_worker.ts", import.meta.url);
-      for (let rank = 0; rank < ranks; rank++) workers.push(await startWorker(module, `rank ${rank}`));
-      const names = await Promise.all(workers.map((worker, rank) => started.#openRank(worker, { ...message, rank })));
-      started.device = names[0]; // of the first rank
+      for (let rank = 0; rank < ranks; rank++) {
+        const worker = await startWorker(module, `rank ${rank}`);
+        const opened = started.#openRank(worker, { ...message, rank });
+        opened.catch(() => {}); // it is thrown below, when all have started
+        opening.push(opened);
+      }
+      [started.device] = await Promise.all(opening);
     } catch (error) {
       await started[Symbol.asyncDispose]();
       throw error;
@@ -105,11 +114,15 @@ export class WorkerRanks extends RankGroup {
 
   /** Returns the name of the device or library with which the rank computes. */
   async #openRank(worker: Worker, message: RankMessage): Promise<string> {
+    this.#running.add(worker);
     const { device, error } = await answerOf<{ device: string; error?: string }>(worker, message, (reason) => {
       this.#mail.fail(reason);
+      this.#running.delete(worker);
       return new HotsetError(`Cannot start rank ${message.rank}: ${reason}`);
     });
+    worker.onmessage = () => this.#running.delete(worker);
     if (error === undefined) return device;
+    this.#running.delete(worker);
     throw new HotsetError(this.#mail.failure?.message ?? error);
   }
 
@@ -121,7 +134,7 @@ export class WorkerRanks extends RankGroup {
   }
 
   #queue(command: Command, a: number, b: number): void {
-    const at = ringAt(this.#workers.length, this.#posted);
+    const at = ringAt(this.ranks, this.#posted);
     const { words } = this.#mail;
     words[at] = command;
     words[at + 1] = a;
@@ -156,7 +169,7 @@ export class WorkerRanks extends RankGroup {
   /** True if every rank has done the first `count` commands, or one has failed; sleeps for some milliseconds at most. */
   #areDone(count: number, milliseconds: number): boolean {
     const end = performance.now() + milliseconds;
-    for (let rank = 0; rank < this.#workers.length; rank++) {
+    for (let rank = 0; rank < this.ranks; rank++) {
       const at = doneAt(rank);
       for (let done = this.#mail.get(at); done < count && !this.#mail.failed; done = this.#mail.get(at)) {
         const left = end - performance.now();
@@ -177,7 +190,7 @@ export class WorkerRanks extends RankGroup {
 
   /** Sleeps until every rank has done the first `count` commands. */
   #waitFor(count: number): void {
-    for (let rank = 0; rank < this.#workers.length; rank++) {
+    for (let rank = 0; rank < this.ranks; rank++) {
       const at = doneAt(rank);
       for (let done = this.#mail.get(at); done < count; done = this.#mail.get(at)) {
         const { failure } = this.#mail;
@@ -188,20 +201,10 @@ export class WorkerRanks extends RankGroup {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const running = new Set(this.#workers);
-    const ended = this.#workers.map((worker) =>
-      new Promise<void>((resolve) => {
-        worker.onmessage = worker.onerror = (event: Event) => {
-          event.preventDefault(); // an error of this thread must not replace the one that ends the ranks
-          running.delete(worker);
-          resolve();
-        };
-      })
-    );
     this.#queue(Command.stop, 0, 0);
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    await Promise.race([Promise.all(ended), new Promise((resolve) => timer = setTimeout(resolve, END_TIMEOUT_MS))]);
-    clearTimeout(timer); // otherwise the process would not exit before it
-    for (const worker of running) worker.terminate(); // the others close themselves
+    for (let left = END_TIMEOUT_MS; this.#running.size > 0 && left > 0; left -= LOOK_MS) {
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+    for (const worker of this.#running) worker.terminate(); // the others close themselves
   }
 }

@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { OPTIMIZER_NAMES, type OptimizerName, writeStep } from "../../src/optimizer/optimizers.ts";
+import { Header } from "../../src/backend/backend.ts";
 import { cpuOptions, type HostOptions, openHost } from "../../src/backend/open.ts";
 import { HotsetError } from "../../src/errors.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";
@@ -176,6 +177,50 @@ Deno.test("a rank that cannot start gives its reason", async () => {
     WorkerRanks.start({ ...memory, plan: broken }, { kind: "reference" }),
     (error) => error instanceof HotsetError && /Cannot view words/.test(error.message),
   );
+});
+
+Deno.test("a rank that dies while others start gives its reason, at once", async () => {
+  using directory = new TemporaryDirectory();
+  using layout = await layoutOf(directory, false);
+  const { Worker } = globalThis;
+  // It lives for as long as a module takes to load, while the ranks after it start.
+  const dying =
+    `data:text/javascript,await new Promise((end) => setTimeout(end, 30)); throw new Error("this rank is dead")`;
+  globalThis.Worker = class extends Worker {
+    constructor(module: string | URL, options?: WorkerOptions) {
+      super(options?.name === "rank 0" ? dying : module, options);
+    }
+  };
+  using _ = { [Symbol.dispose]: () => void (globalThis.Worker = Worker) };
+  const begin = performance.now();
+  await assert.rejects(groupOf(layout, "sgd", await cpuOptions("wasm"), 8), /^HotsetError: .*this rank is dead/);
+  assert.ok(performance.now() - begin < 9000, "a dead rank is waited for");
+});
+
+Deno.test("a rank ends itself after a step that takes seconds, whose group is disposed meanwhile", async () => {
+  const host = await openHost({ kind: "reference" });
+  const plan = planModel({
+    ...{ dim: 10, tableRows: [100], bottom: [5, 3000, 3000, 10], top: [18, 1] },
+    interaction: "dot",
+    optimizer: "sgd",
+  });
+  const batchShape = { batchSize: 300, denseFeatures: 5, tables: 1, bags: false, lookupCapacity: 300 };
+  const memory = allocateTrainState({ plan, batchShape, ranks: 1, device: host, host });
+  const { terminate } = Worker.prototype;
+  let terminated = 0;
+  Worker.prototype.terminate = function (this: Worker) {
+    terminated++;
+    terminate.call(this);
+  };
+  using _ = { [Symbol.dispose]: () => void (Worker.prototype.terminate = terminate) };
+  const group = await WorkerRanks.start(memory, { kind: "reference" });
+  const slot = group.acquire();
+  group.batches[slot].words[Header.samples] = 300;
+  group.score(slot);
+  const begin = performance.now();
+  await group[Symbol.asyncDispose]();
+  assert.equal(terminated, 0, "the rank was terminated");
+  assert.ok(performance.now() - begin > 1500, "the step is too short for this test");
 });
 
 Deno.test({
