@@ -135,6 +135,14 @@ export abstract class RankGroup implements AsyncDisposable {
     while (this.#waiting > 0) this.#trainNext();
   }
 
+  /** The same with breaks between them: where rows are on disk, each waits for the step before. */
+  protected async released(): Promise<void> {
+    while (this.#waiting > 0) {
+      this.#trainNext();
+      if (breaks.due) await breaks.take();
+    }
+  }
+
   /**
    * Queues the scoring of the batch in the slot; its logits are in `scores(slot)` when `acquire` returns the slot again,
    * or after `drain`.
@@ -273,7 +281,7 @@ export abstract class RankGroup implements AsyncDisposable {
 
   /** The same, while the event loop turns if it takes more than a few milliseconds. */
   async drained(): Promise<void> {
-    this.release();
+    await this.released();
     for (let wait = PATIENCE_MS; !this.isIdle(wait); wait = 0) {
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
@@ -343,7 +351,7 @@ export class LocalRank extends RankGroup {
 
   /** A device is asked in every turn of the event loop: a timer would let it wait for its next steps. */
   override async drained(): Promise<void> {
-    this.release();
+    await this.released();
     while (!this.isIdle()) await breaks.take();
     this.settle();
   }

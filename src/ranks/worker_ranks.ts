@@ -16,10 +16,11 @@ import { mapBuffers, type TrainBuffers, type TrainState, type TrainStateOptions 
 const RING_COMMANDS = 64;
 const COMMAND_WORDS = 4;
 /**
- * Milliseconds to wait at the end for ranks, which finish the command that they carry out: more than steps take, because
- * libraries crash when a thread is terminated that computes with them.
+ * Milliseconds to wait at the end for ranks, which finish the command that they carry out. On the CPU they are more than
+ * steps take, because libraries crash when a thread is terminated that computes with them. A GPU may wait for ever for
+ * another one that has failed.
  */
-const END_TIMEOUT_MS = 10_000;
+const END_TIMEOUT_MS = { cpu: 10_000, devices: 1000 };
 /** Milliseconds between looks at whether they have ended. */
 const LOOK_MS = 5;
 
@@ -148,7 +149,7 @@ export class WorkerRanks extends RankGroup {
   }
 
   override async drained(): Promise<void> {
-    this.release();
+    await this.released();
     this.#waitForDevices();
     await super.drained();
   }
@@ -202,7 +203,11 @@ export class WorkerRanks extends RankGroup {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#queue(Command.stop, 0, 0);
-    for (let left = END_TIMEOUT_MS; this.#running.size > 0 && left > 0; left -= LOOK_MS) {
+    for (
+      let left = END_TIMEOUT_MS[this.hasMirror ? "devices" : "cpu"];
+      this.#running.size > 0 && left > 0;
+      left -= LOOK_MS
+    ) {
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
     for (const worker of this.#running) worker.terminate(); // the others close themselves

@@ -1,7 +1,7 @@
 /** MPI processes with one emulated GPU each: the id of NCCL's communicator is sent over MPI. */
 import assert from "node:assert/strict";
 import { assertClose, largestError } from "../support/close.ts";
-import { runMpi, testWithEach } from "../support/mpirun.ts";
+import { runMpi, testInTurn } from "../support/mpirun.ts";
 import { someOf } from "../support/series.ts";
 import { jsonLines, TINY_MODEL, Workplace } from "./support.ts";
 
@@ -41,7 +41,7 @@ const PLACES: [mode: string, hosts: number[], equalBits: boolean][] = [
 ];
 
 for (const [mode, hosts, equalBits] of someOf(PLACES, PLACES.length)) {
-  testWithEach(
+  testInTurn(
     `processes with a GPU each, on ${hosts.length} hosts in mode ${mode}, leave ${
       equalBits ? "the bits" : "the rows"
     } of threads`,

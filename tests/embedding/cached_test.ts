@@ -33,7 +33,7 @@ const STEPS = 40;
 /** In every budget of 2 % as in one of 100 %. */
 const SHARES = [0.02, 0.05, 0.1, 0.25, 0.5, 1];
 const LOOK_AHEADS = [0, 1, 8];
-const SCHEDULES = seriesLength({ test: 8, all: 50, evidence: 1_000 });
+const SCHEDULES = seriesLength({ test: 8, all: 25, evidence: 1_000 });
 
 interface Case {
   readonly optimizer: OptimizerName;

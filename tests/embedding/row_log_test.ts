@@ -65,7 +65,7 @@ for (
     for (const [i, recordWords] of [1, 32, 128, 1500].entries()) {
       const rows = recordWords > 1000 ? 400 : 5_000;
       using log = new RowLog({ ...options(directory.path, rows, recordWords), transfers });
-      tryRandomly(log, new Random(i), seriesLength({ test: 60, all: 1_000, evidence: 20_000 }));
+      tryRandomly(log, new Random(i), seriesLength({ test: 60, all: 600, evidence: 20_000 }));
       // A page of a few rows has unused words; two segments are not counted.
       const rowBytes = recordWords === 1500 ? 8192 : recordWords === 128 ? 4096 / 7 : 4.05 * (recordWords + 1);
       const most = 1.5 * rowBytes * log.writtenRows + 4 * (256 << 10);

@@ -47,10 +47,22 @@ async function expectPredicted(directory: TemporaryDirectory, printed: string): 
   }
 }
 
+Deno.test("examples: a worker trains for a program, and its errors reach the program", async () => {
+  using directory = await withDataset();
+  const printed = await runExample(directory.path, "train_in_worker.ts", "clicks", "run");
+  assert.match(printed, /^test AUC 0\.\d{4}, logloss 0\.\d{4}$/m);
+  assert.ok(Deno.statSync(directory.join("run/best")));
+
+  const args = ["run", "-A", "--no-check", example("train_in_worker.ts"), "clicks", "run"];
+  const again = await new Deno.Command(Deno.execPath(), { args, cwd: directory.path, env: { NO_COLOR: "1" } }).output();
+  assert.equal(again.code, 1);
+  assert.match(new TextDecoder().decode(again.stdout), /run/); // it exists: the worker's error reaches the program
+});
+
 Deno.test("examples: a sweep compares all its runs, the best first", async () => {
   using directory = await withDataset();
   const table = await runExample(directory.path, "sweep.ts", "clicks", "sweep");
-  const aucs = [...table.matchAll(/0\.\d{6,}/g)].map(([auc]) => Number(auc));
+  const aucs = [...table.matchAll(/│ ([\d.]+) +│$/gm)].map(([, auc]) => Number(auc));
   assert.equal(aucs.length, 3, table);
   assert.deepEqual(aucs, aucs.toSorted((a, b) => b - a));
   for (const rate of ["0.003", "0.01", "0.03"]) assert.ok(Deno.statSync(directory.join(`sweep/rate-${rate}/best`)));

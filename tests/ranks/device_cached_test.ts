@@ -44,7 +44,7 @@ async function open(
   return await openDeviceCached({ ...options, cache }, config, hostOptions, tier, () => {});
 }
 
-const SEEDS = { test: 1, all: 15, evidence: 500 };
+const SEEDS = { test: 1, all: 8, evidence: 500 };
 for (let seed = 0; seed < seriesLength(SEEDS); seed++) {
   Deno.test(`rows on the device, in memory and on disk give the bits of rows on the device, seed ${seed}`, async () => {
     using directory = new TemporaryDirectory();

@@ -9,7 +9,7 @@ import type { Random } from "../../src/random.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
 import { readRunLog } from "../../src/run/run_log.ts";
 import { largestError } from "../support/close.ts";
-import { type Launcher, processesOf, runMpi, startMpi, testWithEach } from "../support/mpirun.ts";
+import { type Launcher, processesOf, runMpi, startMpi, testInTurn, testWithEach } from "../support/mpirun.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 import { waitFor } from "../support/wait_for.ts";
@@ -66,7 +66,7 @@ function assertEqualBits(actual: string, expected: string): void {
 }
 
 for (const ranks of [2, 4]) {
-  testWithEach(`${ranks} ranks on one host leave the bits that ${ranks} workers leave`, async (launcher) => {
+  testInTurn(`${ranks} ranks on one host leave the bits that ${ranks} workers leave`, async (launcher) => {
     using directory = new TemporaryDirectory();
     const dataset = dataOf(directory);
     const config = { ...CONFIG, ranks, optimizer: "adagrad" as const, clipNorm: ranks === 2 ? 0.05 : null };
@@ -91,7 +91,7 @@ testWithEach("gradients of several hosts are not clipped, and training with them
 });
 
 for (const hosts of [[1, 1], [2, 2], [1, 1, 1]]) {
-  testWithEach(`${hosts.length} hosts with ${hosts[0]} ranks train as workers do, twice the same`, async (launcher) => {
+  testInTurn(`${hosts.length} hosts with ${hosts[0]} ranks train as workers do, twice the same`, async (launcher) => {
     using directory = new TemporaryDirectory();
     const dataset = dataOf(directory);
     await startRun(CONFIG, dataset, { out: directory.join("workers"), report: () => {} });
@@ -106,7 +106,7 @@ for (const hosts of [[1, 1], [2, 2], [1, 1, 1]]) {
 }
 
 for (const [what, weight] of [["bags", undefined], ["weighted bags", (random: Random) => random.normal()]] as const) {
-  testWithEach(`${what} and Adagrad over two hosts`, async (launcher) => {
+  testInTurn(`${what} and Adagrad over two hosts`, async (launcher) => {
     using directory = new TemporaryDirectory();
     const dataset = dataOf(directory, true, weight);
     const config = { ...CONFIG, optimizer: "rwsadagrad" as const };

@@ -8,7 +8,7 @@ import { Random } from "../../src/random.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
 import { evaluateRun } from "../../src/run/score_run.ts";
 import { checkpointsOf } from "../support/checkpoint_words.ts";
-import { processesOf, runMpi, startMpi, testWithEach } from "../support/mpirun.ts";
+import { processesOf, runMpi, startMpi, testInTurn, testWithEach } from "../support/mpirun.ts";
 import { CONFIG, dataOf, quiet, stopAt } from "../support/row_runs.ts";
 import { waitFor } from "../support/wait_for.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
@@ -19,7 +19,7 @@ const memory = { share: 0.05 };
 const KINDS = ["label", "dense", "sparse", "sparse"];
 
 for (const ranks of [2, 3]) {
-  testWithEach(
+  testInTurn(
     `${ranks} processes with rows on disk leave the bits of ${ranks} workers in memory`,
     async (launcher) => {
       using place = new TemporaryDirectory();
@@ -45,7 +45,7 @@ for (const ranks of [2, 3]) {
 }
 
 for (const hosts of [[1, 1], [2, 2], [1, 1, 1]]) {
-  testWithEach(
+  testInTurn(
     `${hosts.length} hosts of ${hosts[0]} processes with rows on disk leave the bits of the same hosts in memory`,
     async (launcher) => {
       using place = new TemporaryDirectory();
@@ -68,7 +68,7 @@ for (const hosts of [[1, 1], [2, 2], [1, 1, 1]]) {
   );
 }
 
-testWithEach("what two hosts with rows on disk saved goes on, on these and on other hosts", async (launcher) => {
+testInTurn("what two hosts with rows on disk saved goes on, on these and on other hosts", async (launcher) => {
   using place = new TemporaryDirectory();
   const dataset = dataOf(place);
   const [plain, out] = ["plain", "run"].map((name) => place.join(name));
@@ -131,7 +131,7 @@ for (const fault of ["a killed rank", "a read error on one disk"]) {
   });
 }
 
-testWithEach(
+testInTurn(
   "a model grows on two hosts, then on three, with the bits of the same hosts in memory",
   async (launcher) => {
     using place = new TemporaryDirectory();

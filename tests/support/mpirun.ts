@@ -1,5 +1,5 @@
 /** Starts processes with the mpirun of Open MPI and with that of MPICH. */
-import { someOf } from "./series.ts";
+import { seriesLength, someOf } from "./series.ts";
 import { mpiRequest } from "../../ffi/mpi_library.ts";
 
 /** An mpirun of this machine, or the reason why there is none. */
@@ -29,13 +29,29 @@ function find(name: Launcher["name"]): Launcher {
   return { name, mpirun: undefined, skipped: ` (skipped: no mpirun of ${name}; ${install})` };
 }
 
-/** Registers a test for each launcher. It is skipped, with the reason in its name, if the launcher is missing. */
-export function testWithEach(name: string, fn: (launcher: Launcher) => void | Promise<void>): void {
-  const missing = ({ mpirun }: Launcher) => Number(mpirun === undefined);
-  for (const launcher of someOf(LAUNCHERS.toSorted((a, b) => missing(a) - missing(b)), LAUNCHERS.length)) {
-    const { mpirun, skipped } = launcher;
-    Deno.test({ name: `${launcher.name}: ${name}${skipped}`, ignore: mpirun === undefined, fn: () => fn(launcher) });
-  }
+/** A test with a launcher, which is skipped with the reason in its name if the launcher is missing. */
+type LauncherTest = (launcher: Launcher) => void | Promise<void>;
+
+/** The launchers, those first that are there. */
+const FOUND_FIRST = LAUNCHERS.toSorted((a, b) => Number(a.mpirun === undefined) - Number(b.mpirun === undefined));
+
+/** Registers a test for each launcher. */
+export function testWithEach(name: string, fn: LauncherTest): void {
+  for (const launcher of someOf(FOUND_FIRST, LAUNCHERS.length)) register(launcher, name, fn);
+}
+
+let turn = 0;
+
+/** Registers a test of what does not depend on the launcher: for one of those that are there, each in its turn. */
+export function testInTurn(name: string, fn: LauncherTest): void {
+  const found = Math.max(1, FOUND_FIRST.filter(({ mpirun }) => mpirun !== undefined).length);
+  const each = seriesLength({ test: 1, all: 1, evidence: found });
+  for (let i = 0; i < each; i++) register(FOUND_FIRST[turn++ % found], name, fn);
+}
+
+function register(launcher: Launcher, name: string, fn: LauncherTest): void {
+  const { mpirun, skipped } = launcher;
+  Deno.test({ name: `${launcher.name}: ${name}${skipped}`, ignore: mpirun === undefined, fn: () => fn(launcher) });
 }
 
 /** Result of the processes. */
