@@ -155,15 +155,18 @@ Deno.test({
   ignore: Deno.build.os !== "linux",
   fn: async () => {
     using place = new TemporaryDirectory();
-    const file = place.join("pid");
-    // The second program takes the place of the parent, and never asks.
-    const parent = new Deno.Command("sh", { args: ["-c", `sleep 0 & echo $! > ${file}; exec sleep 30`] }).spawn();
+    const [file, go] = [place.join("pid"), place.join("go")];
+    // The second program takes the place of the parent, which might ask, and never does; the child ends after that.
+    const child = `while [ ! -e ${go} ]; do sleep 0.01; done`;
+    const parent = new Deno.Command("sh", { args: ["-c", `${child} & echo $! > ${file}; exec sleep 30`] }).spawn();
     await waitFor(() => existsSync(file) && Deno.readTextFileSync(file) !== "");
+    await waitFor(() => Deno.readTextFileSync(`/proc/${parent.pid}/comm`) === "sleep\n");
     const ended = parseInt(Deno.readTextFileSync(file));
+    Deno.writeTextFileSync(go, "");
     await waitFor(() => Deno.readTextFileSync(`/proc/${ended}/stat`).includes(" Z "));
     for (const pid of [ended, parent.pid]) Deno.mkdirSync(place.join(`.a.partial-${pid}-x`));
     removeAllLeftovers(place.path);
-    assert.deepEqual(namesIn(place), [`.a.partial-${parent.pid}-x`, "pid"]);
+    assert.deepEqual(namesIn(place), [`.a.partial-${parent.pid}-x`, "go", "pid"]);
     parent.kill("SIGKILL");
     await parent.status;
   },
